@@ -1,0 +1,135 @@
+"""What the optimisers over one picture share: bounds, recovery from non-finite values, states that survive interrupts.
+
+They minimise ``f(x)`` over a single tensor ``x`` of any shape, under optional bounds ``low <= x <= high``. Every
+``step`` builds the next state beside the present one and commits it in one assignment. An exception that strikes at any
+moment, a ``KeyboardInterrupt`` among them, therefore leaves a state that can be saved and resumed.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+Bounds = tuple[Tensor | float, Tensor | float]
+
+MAX_FAILURES = 5
+
+
+class State(NamedTuple):
+    """Everything one iteration hands to the next; replaced as a whole, never changed in place."""
+
+    x: Tensor
+    loss: float
+    iterations: int
+    failures: int
+    scale: float
+    stalled: bool
+    extra: Any
+
+
+class PictureOptimizer(ABC):
+    """Common life of the optimisers: bounds, commits, and recovery from non-finite values.
+
+    Args:
+        x: start, floating point, any shape with at least one element; copied and clamped into the bounds.
+        evaluate: maps a tensor shaped like ``x`` to ``(loss, gradient)``, a scalar and a tensor shaped like ``x``.
+        bounds: ``(low, high)``, numbers or tensors that broadcast against ``x``, or None.
+        describe_failure: called after a non-finite evaluation; its text (say, a layer's name) ends the error message.
+
+    Raises:
+        ValueError: ``x`` is empty or a lower bound exceeds its upper bound.
+        TypeError: ``x`` is not floating point.
+        RuntimeError: (from :meth:`step`) five evaluations in a row gave a NaN or an infinity.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        evaluate: Evaluate,
+        *,
+        bounds: Bounds | None = None,
+        describe_failure: Callable[[], str] | None = None,
+    ) -> None:
+        name = type(self).__name__
+        if not x.is_floating_point():
+            raise TypeError(f"{name}: expected a floating-point x, got {x.dtype}")
+        if x.numel() == 0:
+            raise ValueError(f"{name}: expected x with at least one element, got shape {tuple(x.shape)}")
+        self._evaluate = evaluate
+        self._describe_failure = describe_failure
+        self._bounds: tuple[Tensor, Tensor] | None = None
+        if bounds is not None:
+            low, high = (torch.as_tensor(b, dtype=x.dtype, device=x.device) for b in bounds)
+            if bool((low > high).any()):
+                raise ValueError(f"{name}: expected bounds with low <= high, got a low above its high")
+            self._bounds = (low, high)
+        start = self._project(x.detach().clone(memory_format=torch.contiguous_format))
+        self._state = State(start, math.nan, 0, 0, 1.0, False, None)
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x if self._bounds is None else torch.clamp(x, *self._bounds)
+
+    def _failed(self, state: State, extra: Any) -> State:
+        """State after a non-finite evaluation: the last good picture, a quarter of the step, no memory of the past."""
+        failures = state.failures + 1
+        if failures >= MAX_FAILURES:
+            where = f" in {self._describe_failure()}" if self._describe_failure is not None else ""
+            raise RuntimeError(
+                f"{type(self).__name__}: expected a finite loss and gradient, got a NaN or infinity{where} "
+                f"{failures} times in a row"
+            )
+        return state._replace(failures=failures, scale=state.scale / 4, extra=extra, iterations=state.iterations + 1)
+
+    @abstractmethod
+    def step(self) -> float:
+        """One iteration; returns the loss of the newest accepted picture (NaN before the first)."""
+
+    @property
+    def result(self) -> Tensor:
+        """The present answer, shaped like ``x``."""
+        return self._state.x
+
+    @property
+    def loss(self) -> float:
+        """Loss of the newest accepted picture; NaN before the first evaluation."""
+        return self._state.loss
+
+    @property
+    def iterations(self) -> int:
+        """Calls of :meth:`step` so far."""
+        return self._state.iterations
+
+    @property
+    def stalled(self) -> bool:
+        """True when no further step can lower the loss: the gradient is zero or below the rounding error."""
+        return self._state.stalled
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers that continue the run bit for bit; loads with ``torch.load(weights_only=True)``."""
+
+    @abstractmethod
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict` of an optimiser of the same kind, shape and settings."""
+
+    def _common_state(self) -> tuple[State, dict[str, Any]]:
+        state = self._state
+        saved = {key: value for key, value in state._asdict().items() if key != "extra"}
+        saved["x"] = state.x.clone()
+        saved["kind"] = type(self).__name__
+        return state, saved
+
+    def _load_common(self, saved: dict[str, Any]) -> dict[str, Any]:
+        name, x = type(self).__name__, self._state.x
+        if saved.get("kind") != name:
+            raise ValueError(f"{name}: expected the state of a {name}, got one of {saved.get('kind')}")
+        if saved["x"].shape != x.shape:
+            raise ValueError(f"{name}: expected a state of shape {tuple(x.shape)}, got {tuple(saved['x'].shape)}")
+        numbers = {key: saved[key] for key in ("loss", "iterations", "failures", "scale", "stalled")}
+        return {"x": saved["x"].to(x, copy=True), **numbers}
