@@ -1,0 +1,82 @@
+"""Loads the compiled extension and, when that fails, says why and what to do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+import cnnfast
+
+__all__ = ["build_info", "cpu_capability", "cuda_error"]
+
+_FOLDER = Path(__file__).resolve().parent
+_REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps"
+
+
+def _recorded_torch(file: Path) -> str:
+    """Returns the torch version that an extension file was built with, without loading the file."""
+    try:
+        found = re.search(rb"cnnfast built with torch ([\w.+]+)", file.read_bytes())
+    except OSError:
+        return "unknown"
+    return found.group(1).decode() if found else "unknown"
+
+
+def _explain(error: ImportError, folder: Path = _FOLDER) -> str:
+    """Returns why ``cnnfast._C`` did not load, and the cure."""
+    if "CNNFAST_CPU_CAPABILITY" in str(error):
+        return str(error)
+    in_source = (folder.parent / "setup.py").is_file()
+    rebuild = f"{_REBUILD} -e ." if in_source else f"{_REBUILD} cnnfast"
+    files = sorted(file for file in folder.glob("_C.*") if file.suffix in (".so", ".pyd"))
+    loadable = [file for file in files if file.name.removeprefix("_C") in importlib.machinery.EXTENSION_SUFFIXES]
+    if loadable:
+        return (
+            f"cnnfast: the compiled extension {loadable[0]} does not load under torch {torch.__version__} (it was built "
+            f"with torch {_recorded_torch(loadable[0])}): {error}. Rebuild it: {rebuild}"
+        )
+    if files:
+        return (
+            f"cnnfast: the compiled extension {files[0]} was built for another Python, this is "
+            f"{platform.python_implementation()} {platform.python_version()}. Rebuild it: {rebuild}"
+        )
+    if in_source:
+        return (
+            f"cnnfast is imported from its source folder {folder.parent}, which has no compiled extension; run "
+            "pip install --no-build-isolation -e . there, or leave this folder to use an installed cnnfast"
+        )
+    return f"cnnfast: the installation in {folder} has no compiled extension. Reinstall it: {rebuild}"
+
+
+def _load_cuda() -> str:
+    """Loads ``cnnfast._C_cuda`` and returns an empty text, or the reason why there are no CUDA kernels."""
+    built = build_info()["cuda"]
+    if built.startswith("none"):
+        return f"this build of cnnfast has no CUDA kernels ({built.removeprefix('none: ')})"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build without CUDA"
+    try:
+        importlib.import_module("cnnfast._C_cuda")
+    except ImportError as error:
+        return f"the CUDA kernels, built for CUDA {built}, do not load under torch's CUDA {torch.version.cuda}: {error}"
+    return ""
+
+
+try:
+    from cnnfast._C import build_info, cpu_capability
+except ImportError as error:
+    raise ImportError(_explain(error)) from error
+
+if build_info()["version"] != cnnfast.__version__:
+    raise ImportError(
+        f"cnnfast: the compiled extension is of version {build_info()['version']} but the Python files are of version "
+        f"{cnnfast.__version__}. Rebuild it: {_REBUILD} ."
+    )
+
+cuda_error = _load_cuda()
+"""Why CUDA kernels are not available; empty when they are. Shown when the first CUDA tensor arrives."""
