@@ -1,0 +1,5 @@
+"""Fused operators: drop-in functions with CPU kernels, gradients of any order, and twins in ``cnnfast.reference``."""
+
+from cnnfast.ops.gram import cross_gram, gram_matrix, gram_mse_loss
+
+__all__ = ["cross_gram", "gram_matrix", "gram_mse_loss"]

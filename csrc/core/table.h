@@ -1,0 +1,29 @@
+// The SIMD table: every operator's inner loops, built once per instruction set and chosen once at run time.
+#pragma once
+
+#include <string>
+
+#include "gram/gram_kernels.h"
+
+namespace cnnfast {
+
+struct Kernels {
+  GramKernels<float> gram_float;
+  GramKernels<double> gram_double;
+  GramKernels<half_bits> gram_half;
+  GramKernels<bfloat16_bits> gram_bfloat16;
+};
+
+extern const Kernels kernels_base;
+#if defined(__x86_64__)
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+#endif
+
+// The best table that this processor runs and CNNFAST_CPU_CAPABILITY allows. Throws std::runtime_error on an unknown value.
+const Kernels& kernels();
+
+// "avx512", "avx2" or "default"
+std::string cpu_capability();
+
+}  // namespace cnnfast

@@ -1,0 +1,26 @@
+// Element types as the kernels see them. The half types are bit patterns: all arithmetic happens in accumulate_t.
+#pragma once
+
+#include <cstdint>
+
+namespace cnnfast {
+
+struct half_bits {
+  uint16_t bits;
+};
+struct bfloat16_bits {
+  uint16_t bits;
+};
+
+template <typename E>
+struct Accumulate {
+  using type = float;
+};
+template <>
+struct Accumulate<double> {
+  using type = double;
+};
+template <typename E>
+using accumulate_t = typename Accumulate<E>::type;
+
+}  // namespace cnnfast
