@@ -23,13 +23,16 @@ def relu_features(*shape: int, dtype=torch.float32, device="cpu", seed=0, size=5
     return values.clamp_min_(0).mul_(size).to(device=device, dtype=dtype)
 
 
-def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """Largest absolute error over the largest absolute expected value."""
+def relative_error(actual: Tensor, expected: Tensor, terms: float = 0.0) -> float:
+    """Largest absolute error over the largest absolute expected value, or over `terms`, if that is larger.
+
+    `terms` is the magnitude of what was added up, where the terms may cancel each other.
+    """
     assert actual.shape == expected.shape
     if not expected.numel():
         return 0.0
     error = (actual.detach().double() - expected.detach().double()).abs().max()
-    return (error / expected.detach().double().abs().max().clamp_min(1e-300)).item()
+    return (error / expected.detach().double().abs().max().clamp_min(max(terms, 1e-300))).item()
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class TestParity:
         assert_parity(grad, arrays[f"{key}_grad"], dtype)
 
     def test_covariance_and_second_moment(self, module, arrays, dtype):
-        x = arrays["x"].to(dtype)
+        x = arrays["x_target"].to(dtype)
         assert_parity(module.gram_matrix(x), arrays["w2_srm"], dtype)
         assert_parity(module.gram_matrix(x, centered=True), arrays["w2_cov"], dtype)
 
