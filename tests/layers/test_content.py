@@ -1,0 +1,95 @@
+"""ContentLoss, MeanFeatureLoss and ScaledMSELoss beyond the parity arrays."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from layer_cases import random
+
+from cnnfast.layers import ContentLoss, MeanFeatureLoss, ScaledMSELoss
+
+
+def captured(loss, features):
+    loss.capture(features)
+    return loss
+
+
+def test_content_scales():
+    x, p = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+    d = x - p
+    torch.testing.assert_close(captured(ContentLoss(2.0), p)(x), 2 * d.square().mean())
+    torch.testing.assert_close(captured(ContentLoss(2.0, "gatys"), p)(x), d.square().sum())
+    torch.testing.assert_close(
+        captured(ContentLoss(2.0, "l1grad"), p)(x), 2 * d.square().sum() / (d.abs().sum() + 1e-8)
+    )
+
+
+def test_content_of_batch_one_serves_a_batch():
+    x, p = random(3, 3, 4, 5), random(1, 3, 4, 5, seed=1)
+    torch.testing.assert_close(captured(ContentLoss(), p)(x), (x - p).square().mean())
+
+
+def test_content_is_a_copy():
+    p = random(1, 3, 4, 5)
+    loss = captured(ContentLoss(), p)
+    original = p.clone()
+    p.zero_()
+    assert loss(original) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 6), (1, 2, 4, 5), (2, 3, 4, 5), (1, 3, 20)])
+def test_content_of_another_shape(shape):
+    loss = captured(ContentLoss(), random(3, 3, 4, 5))
+    message = r"ContentLoss: expected features of the target's shape \[3, 3, 4, 5\], got \[" + str(list(shape))[1:-1]
+    with pytest.raises(ValueError, match=message):
+        loss(random(*shape))
+
+
+def test_mean_feature_of_another_size():
+    loss = captured(MeanFeatureLoss(4.0), random(1, 3, 4, 5))
+    x = random(2, 3, 7, 9, seed=1)
+    expected = 2 * (x.mean((2, 3)) - random(1, 3, 4, 5).mean((2, 3))).square().mean()
+    torch.testing.assert_close(loss(x), expected)
+    with pytest.raises(ValueError, match=r"MeanFeatureLoss: expected .*\[1, 3\], got \[1, 4\]"):
+        loss(random(1, 4, 7, 9))
+
+
+def test_mean_of_nothing_is_zero():
+    loss = captured(MeanFeatureLoss(), random(1, 3, 0, 5))
+    assert torch.equal(loss.target, torch.zeros(1, 3, dtype=torch.float64))
+
+
+def test_scaled_mse_of_equal_inputs():
+    x = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    loss = ScaledMSELoss()(x, x.detach())
+    loss.backward()
+    assert loss == 0 and torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_scaled_mse_pulls_with_the_same_force_at_every_scale():
+    forces = []
+    for size in (1e-2, 1.0, 1e3):
+        x = (size * random(3, 4)).requires_grad_()
+        ScaledMSELoss()(x, torch.zeros_like(x)).backward()
+        forces.append(float(x.grad.abs().sum()))
+    assert 0.5 < forces[0] < 3 and max(forces) <= 1.001 * min(forces)
+
+
+def test_scaled_mse_gradient_and_message():
+    x, t = random(3, 4).requires_grad_(), random(3, 4, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(ScaledMSELoss(3.0), (x, t))
+    with pytest.raises(ValueError, match=r"ScaledMSELoss: expected .* equal shapes, got \[3, 4\] and \[4\]"):
+        ScaledMSELoss()(x, t[0])
+
+
+def test_unknown_scale():
+    with pytest.raises(ValueError, match="ContentLoss: expected scale to be one of mean, gatys, l1grad, got 'sum'"):
+        ContentLoss(scale="sum")
+
+
+@pytest.mark.parametrize("layer", [ContentLoss, MeanFeatureLoss])
+def test_features_of_a_wrong_kind(layer):
+    with pytest.raises(TypeError, match=f"{layer.__name__}: expected features of dtype"):
+        layer().capture(torch.ones(1, 3, 4, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=f"{layer.__name__}: expected features of shape"):
+        layer().capture(torch.ones(4, 5))
