@@ -78,7 +78,7 @@ def cuda_sources() -> list[str]:
 
 def headers() -> list[str]:
     """Returns every file that the sources include."""
-    return sources("csrc/**/*.h", "csrc/*/*.h", "csrc/*/*.inl")
+    return sources("csrc/*.h", "csrc/*/*.h", "csrc/*/*.inl")
 
 
 def flag(environment: Mapping[str, str], name: str) -> bool | None:
@@ -297,8 +297,8 @@ def load_torch():
     """Imports torch, or stops with the order of the commands."""
     if importlib.util.find_spec("torch") is None:
         raise BuildError(
-            "PyTorch is not installed in this environment; first pip install 'torch>=2.11' setuptools ninja pybind11, "
-            "then pip install --no-build-isolation ."
+            "PyTorch is not installed in this environment; first pip install 'torch>=2.11' 'setuptools>=77' ninja "
+            "pybind11, then pip install --no-build-isolation ."
         )
     import torch
 

