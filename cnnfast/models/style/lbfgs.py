@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer, State
 
+HISTORY = 20
 MAX_HALVINGS = 10
 ARMIJO = 1e-4
 CURVATURE = 1e-10
@@ -91,7 +92,7 @@ class LBFGS(PictureOptimizer):
         x: Tensor,
         evaluate: Evaluate,
         *,
-        history: int = 20,
+        history: int = HISTORY,
         bounds: Bounds | None = None,
         describe_failure: Callable[[], str] | None = None,
     ) -> None:

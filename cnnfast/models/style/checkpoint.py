@@ -1,0 +1,80 @@
+"""Checkpoints of texture synthesis: plain dicts of tensors, numbers and strings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnfast._atomic import atomic_write
+
+FORMAT = "cnnfast texture 1"
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """First 16 hex digits of the SHA-256 over shapes, dtypes and values.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.models.style.checkpoint import fingerprint
+        >>> fingerprint([torch.zeros(2)]) == fingerprint([torch.zeros(2)]) != fingerprint([torch.zeros(2, 1)])
+        True
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{tuple(plain.shape)} {plain.dtype}".encode())
+        digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint so that the file is always either the old or the new one, whole.
+
+    Args:
+        checkpoint: from :attr:`~cnnfast.models.style.texture.TextureProgress.checkpoint`.
+        path: file to write or replace; its folder must exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        torch.save(dict(checkpoint), temporary)
+
+
+def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint from a file, without running any code in it, or take a dict.
+
+    Raises:
+        ValueError: not a checkpoint of texture synthesis.
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, Mapping):
+        checkpoint, name = dict(source), "a dict without its format"
+    else:
+        name = str(source)
+        try:
+            checkpoint = torch.load(source, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+            raise ValueError(f"load_checkpoint: expected a checkpoint of texture synthesis, got {name}") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
+        raise ValueError(f"load_checkpoint: expected a checkpoint of texture synthesis, got {name}")
+    return checkpoint
+
+
+def check_settings(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with other settings than it began with.
+
+    Raises:
+        ValueError: names every setting that differs, with both values.
+    """
+    names = [name for name in {**saved, **present} if saved.get(name) != present.get(name)]
+    if names:
+        expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
+        got = ", ".join(f"{name}={present.get(name)!r}" for name in names)
+        raise ValueError(f"synthesize_texture: expected the settings of the checkpoint ({expected}), got {got}")

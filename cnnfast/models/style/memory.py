@@ -1,0 +1,157 @@
+"""How much memory one evaluation of a texture loss takes, and how much there is."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cnnfast._memory import available_memory
+from cnnfast.models.style.lbfgs import HISTORY
+
+logger = logging.getLogger(__name__)
+
+# Part of the free memory that a run may plan with; the rest covers convolution workspaces and fragmentation.
+USABLE = 0.7
+
+
+class Cost(NamedTuple):
+    """Bytes of one loss and gradient: a constant part and a part for every pixel."""
+
+    fixed: int
+    per_pixel: float
+
+    def of(self, pixels: int) -> int:
+        """Bytes for a picture of that many pixels."""
+        return self.fixed + math.ceil(self.per_pixel * pixels)
+
+
+def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
+    """Cost of an extractor's forward and backward pass, from the tensors that a small picture keeps for backward.
+
+    The peak is all kept activations, plus the two gradients alive at the widest layer; weights are the fixed part.
+
+    Args:
+        extractor: [1,3,H,W] -> dict of features.
+        side: px of the square probe, at least the extractor's minimum size.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.models.style.memory import measure_cost
+        >>> class Net(torch.nn.Module):
+        ...     def forward(self, image):
+        ...         return {"a": image.exp()}
+        >>> measure_cost(Net()).per_pixel
+        36.0
+    """
+    weights = [*extractor.parameters(), *extractor.buffers()]
+    known = {w.untyped_storage().data_ptr() for w in weights}
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = weights[0].device if weights else torch.device("cpu")
+    probe = torch.full((1, 3, side, side), 0.5, device=device, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        features = extractor(probe)
+    for tensor in features.values():
+        keep(tensor)
+    largest = max(sizes.values(), default=0)
+    fixed = sum(w.numel() * w.element_size() for w in weights)
+    return Cost(fixed, (sum(sizes.values()) + 2 * largest) / side**2)
+
+
+def optimizer_bytes(kind: str, values: int, history: int = HISTORY) -> int:
+    """Bytes of optimiser tensors over that many float32 values: L-BFGS 2 (history + 1) + 8 vectors, Adam 10."""
+    vectors = 2 * (history + 1) + 8 if kind == "lbfgs" else 10
+    return 4 * vectors * values
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a new allocation can get, or None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_memory() if device.type == "cpu" else None
+
+
+def estimate_memory(
+    extractor: nn.Module, height: int, width: int, *, optimizer: str = "lbfgs", channels: int = 3
+) -> int:
+    """Bytes that a level of texture synthesis takes without tiles: weights, activations, gradients and optimiser."""
+    pixels = height * width
+    return _cost(extractor).of(pixels) + optimizer_bytes(optimizer, channels * pixels)
+
+
+def _cost(extractor: nn.Module) -> Cost:
+    stride = getattr(extractor, "stride", 1)
+    smallest = max(64, getattr(extractor, "minimum_size", 1))
+    return measure_cost(extractor, side=-(-smallest // stride) * stride)
+
+
+def plan_tile(
+    extractor: nn.Module, size: tuple[int, int], tile: int | str | None, optimizer: str, *, channels: int
+) -> int | None:
+    """Px of a tile for a picture of that size, None for no tiles; with "auto" decided by the free memory.
+
+    Raises:
+        ValueError: a picture that is too large for the memory even in tiles, or tiles asked of an extractor that does
+            not tell its `halo` and `stride`.
+    """
+    tellable = hasattr(extractor, "halo") and hasattr(extractor, "stride")
+    if tile is None or (tile == "auto" and not tellable):
+        return None
+    if not tellable:
+        raise ValueError(f"synthesize_texture: expected an extractor with halo and stride for tiles, got {extractor}")
+    if tile != "auto":
+        return int(tile)
+    weights = [*extractor.parameters(), *extractor.buffers()]
+    free = free_memory(weights[0].device if weights else torch.device("cpu"))
+    if free is None:
+        return None
+    height, width = size
+    budget = int(USABLE * free) - optimizer_bytes(optimizer, channels * height * width)
+    chosen = choose_tile(_cost(extractor), height, width, budget=budget, halo=extractor.halo, stride=extractor.stride)  # type: ignore[arg-type]
+    if chosen is not None:
+        needed = estimate_memory(extractor, height, width, optimizer=optimizer, channels=channels)
+        logger.warning(
+            "%dx%d px would need %.1f GB of %.1f GB free memory: evaluated in tiles of %d px, exact but slower",
+            height,
+            width,
+            needed / 1e9,
+            free / 1e9,
+            chosen,
+        )
+    return chosen
+
+
+def choose_tile(cost: Cost, height: int, width: int, *, budget: int, halo: int, stride: int) -> int | None:
+    """Interior of a tile in px so that one evaluation fits into `budget` bytes; None when the whole picture does.
+
+    Raises:
+        ValueError: not even the smallest tile with its halo fits.
+
+    Example:
+        >>> from cnnfast.models.style.memory import Cost, choose_tile
+        >>> cost = Cost(fixed=0, per_pixel=1000.0)
+        >>> choose_tile(cost, 512, 512, budget=10**9, halo=32, stride=16)
+        >>> choose_tile(cost, 512, 512, budget=10**8, halo=32, stride=16)
+        240
+    """
+    if cost.of(height * width) <= budget:
+        return None
+    side = math.isqrt(max(0, int((budget - cost.fixed) / cost.per_pixel))) - 2 * halo
+    tile = side // stride * stride
+    if tile < stride:
+        needed = cost.of((stride + 2 * halo) ** 2)
+        raise ValueError(
+            f"synthesize_texture: expected a picture that fits into the memory, got {height}x{width} px, whose "
+            f"smallest tile takes {needed / 1e9:.3g} GB of {max(0, budget) / 1e9:.3g} GB that the optimiser leaves"
+        )
+    return tile
