@@ -1,0 +1,163 @@
+"""Pillow pictures and files to tensors. Imported only where Pillow is known to be there."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from cnnfast._memory import available_memory
+from cnnfast.images.errors import ImageError
+from cnnfast.images.reading import MAX_PIXELS, check_range
+
+logger = logging.getLogger(__name__)
+
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+_TRANSPARENT = ("La", "PA", "RGBa")
+_RUN_PROGRAMS = ("EPS",)  # read by Ghostscript, which a picture of unknown origin should not start
+# Decoded and converted picture of Pillow (4 + 4), one channel (1), the tensor (12), and what composing alpha adds.
+_BYTES_PER_PIXEL = 24
+_lock = threading.Lock()
+
+
+def from_file(path: str | os.PathLike[str]) -> Tensor:
+    """The picture in a file as [C,H,W] float32 in [0,1]: grey, grey and alpha, RGB, or RGB and alpha."""
+    path = Path(path)
+    _check_file(path)
+    with _one_line_errors(str(path)), _open(path) as image:
+        return _to_tensor(image, str(path))
+
+
+def from_picture(image: Image.Image) -> Tensor:
+    """A Pillow picture, likewise."""
+    with _one_line_errors("the given picture"):
+        return _to_tensor(image, "the given picture")
+
+
+@contextmanager
+def _one_line_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "more") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"load_image: expected a picture, got {name} which is of no known kind") from error
+    except MemoryError as error:
+        raise ImageError(f"load_image: expected a picture that fits into memory, got {name}") from error
+    except Exception as error:  # the decoders of damaged files raise nearly every type there is
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"load_image: expected a whole picture, got {name} which is damaged: {reason}") from error
+
+
+def _to_tensor(image: Image.Image, name: str) -> Tensor:
+    _check_pixels(*image.size, name)
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
+        return _deep_grey(image, name)
+    image = _to_srgb(_plain_mode(image, name), profile, name)
+    bands = torch.empty(len(image.getbands()), image.height, image.width)
+    for index, band in enumerate(bands):
+        band.copy_(torch.from_numpy(np.array(image.getchannel(index))))
+    return bands.div_(255)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no readable file before Pillow opens it: a pipe would block it, a folder confuse it."""
+    try:
+        if not path.exists():
+            raise ImageError(f"load_image: expected a picture, got {path} which does not exist")
+        if not path.is_file():
+            what = "a directory" if path.is_dir() else "no regular file"
+            raise ImageError(f"load_image: expected a picture, got {path} which is {what}")
+        if path.stat().st_size == 0:
+            raise ImageError(f"load_image: expected a picture, got {path} which is empty")
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ImageError(f"load_image: expected a readable file, got {path}: {error.strerror}") from error
+
+
+def _too_large(name: str, pixels: str) -> ImageError:
+    return ImageError(f"load_image: expected a picture of at most {MAX_PIXELS:.0e} pixels, got {name} with {pixels}")
+
+
+def _open(path: Path) -> Image.Image:
+    """Read a file's header. Pillow's own limit, where it warns and at twice of which it errs, gives way to ours."""
+    Image.init()
+    kinds = [kind for kind in Image.ID if kind not in _RUN_PROGRAMS]
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        try:
+            return Image.open(path, formats=kinds)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
+
+
+def _check_pixels(width: int, height: int, name: str) -> None:
+    """Refuse, before anything is decoded, what has no pixel, too many, or more than memory takes."""
+    pixels = width * height
+    if pixels == 0:
+        raise ImageError(f"load_image: expected a picture with at least one pixel, got {name} of {width}x{height}")
+    if pixels > MAX_PIXELS:
+        raise _too_large(name, f"{width}x{height}")
+    free = available_memory()
+    if free is not None and pixels * _BYTES_PER_PIXEL > free:
+        needed, left = (f"{amount / 1e9:.1f} GB" for amount in (pixels * _BYTES_PER_PIXEL, free))
+        raise ImageError(
+            f"load_image: expected a picture that fits into {left} of free memory, "
+            f"got {name} of {width}x{height} which needs {needed}"
+        )
+
+
+def _deep_grey(image: Image.Image, name: str) -> Tensor:
+    """One channel of 16-bit or 32-bit whole numbers, or of floats. Colour profiles of such depth are not supported."""
+    values = torch.from_numpy(np.asarray(image).astype(np.float64 if image.mode == "I" else np.float32))[None]
+    return check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else 65535).float()
+
+
+def _plain_mode(image: Image.Image, name: str) -> Image.Image:
+    """A picture of mode L, LA, RGB, RGBA or CMYK."""
+    if image.has_transparency_data or image.mode in _TRANSPARENT:
+        return image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise ImageError(f"load_image: expected a picture of a known mode, got {name} of {image.mode}") from error
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
+    """Colours brought from the embedded profile to sRGB; alpha is carried over untouched."""
+    opacity = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    colour = image if opacity is None else image.convert(image.mode[:-1])
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(colour, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImportError, OSError, ImageCms.PyCMSError) as error:
+            logger.warning("%s: its colour profile is ignored: %s", name, " ".join(str(error).split()))
+        else:
+            colour = converted or colour
+    if colour.mode == "CMYK":
+        colour = colour.convert("RGB")
+    if opacity is not None:
+        colour = colour.copy()
+        colour.putalpha(opacity)
+    return colour

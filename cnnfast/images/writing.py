@@ -1,0 +1,139 @@
+"""Pictures to files that are always whole."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from cnnfast._atomic import atomic_write
+from cnnfast.images.errors import ImageError, check_picture, check_pillow
+
+_FORMATS = {
+    ".png": "PNG",
+    "": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """Pillow's name of the format that the ending of `path` asks for.
+
+    Raises:
+        ImageError: an ending that is not one of ours.
+
+    Example:
+        >>> from cnnfast.images.writing import picture_format
+        >>> picture_format("a.jpg"), picture_format("a")
+        ('JPEG', 'PNG')
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        known = ", ".join(name for name in _FORMATS if name)
+        raise ImageError(f"save_image: expected a path ending in {known}, got {os.fspath(path)}")
+    return _FORMATS[suffix]
+
+
+def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 95, bits: int = 8) -> None:
+    """Write a picture; the file is replaced as a whole or stays as it was.
+
+    Values are clamped to [0,1] and rounded to the nearest of 2^bits - 1 steps. JPEG keeps full colour resolution
+    (4:4:4).
+
+    Args:
+        image: [1|3|4,H,W] or [1,1|3|4,H,W] floating point: grey, RGB, or RGB and alpha.
+        path: file whose ending chooses the format: .png, .jpg, .jpeg, .tif, .tiff, .webp, .bmp; without one it is PNG.
+        quality: of JPEG and WebP, 1..100.
+        bits: 8, or 16 for PNG and TIFF.
+
+    Raises:
+        ImageError: NaN or infinite values, a wrong shape, an unknown ending, alpha in a format without it, or the file
+            cannot be written (folder missing or not writable, disk full).
+        TypeError: not a floating-point tensor.
+        ValueError: quality or bits out of range.
+        ImportError: Pillow, or tifffile for 16-bit TIFF, is not installed.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from cnnfast.images import load_image, save_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_image(torch.full((3, 4, 5), 0.2), f"{folder}/a.png")
+        ...     load_image(f"{folder}/a.png")[0, 0, 0]
+        tensor(0.2000)
+    """
+    check_pillow("save_image")
+    if isinstance(image, Tensor) and image.dim() == 4 and image.shape[0] == 1:
+        image = image[0]
+    check_picture("save_image", image, (1, 3, 4))
+    kind = picture_format(path)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"save_image: expected quality in 1..100, got {quality}")
+    if bits != 8 and (bits != 16 or kind not in ("PNG", "TIFF")):
+        raise ValueError(f"save_image: expected bits 8, or 16 for PNG and TIFF, got {bits} for {kind}")
+    if image.shape[0] == 4 and kind in ("JPEG", "BMP"):
+        raise ImageError(f"save_image: expected three channels for {kind}, which has no alpha, got four")
+    write = _encoder(_to_integers(image, bits), kind, quality)
+    try:
+        with atomic_write(path) as temporary:
+            write(temporary)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise ImageError(f"save_image: expected to write {os.fspath(path)}, got: {reason}") from error
+
+
+def _to_integers(image: Tensor, bits: int) -> np.ndarray:
+    """[C,H,W] to an array [H,W] or [H,W,C] of uint8 or uint16."""
+    top = 2**bits - 1
+    whole = image.detach().cpu().double().clamp(0, 1).mul(top).round()
+    array = whole.permute(1, 2, 0).contiguous().numpy().astype(np.uint8 if bits == 8 else np.uint16)
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+def _encoder(array: np.ndarray, kind: str, quality: int) -> Callable[[Path], Any]:
+    if array.dtype == np.uint8:
+        from PIL import Image
+
+        options: dict[str, dict[str, Any]] = {
+            "JPEG": {"quality": quality, "subsampling": 0},
+            "WEBP": {"quality": quality},
+            "TIFF": {"compression": "tiff_adobe_deflate"},
+        }
+        return lambda path: Image.fromarray(array).save(path, format=kind, **options.get(kind, {}))
+    if kind == "PNG":
+        return lambda path: path.write_bytes(_png16(array))
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImportError(
+            "save_image: expected the package tifffile to write 16-bit TIFF, got none; "
+            "install it with: pip install 'cnnfast[models]'"
+        ) from error
+    photometric = "minisblack" if array.ndim == 2 else "rgb"
+    return lambda path: tifffile.imwrite(path, array, photometric=photometric, compression="zlib")
+
+
+def _png16(array: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write for colour (W3C, PNG Specification, 3rd edition)."""
+    height, width = array.shape[:2]
+    colour_type = {1: 0, 3: 2, 4: 6}[1 if array.ndim == 2 else array.shape[2]]
+    rows = array.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        body = name + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered.tobytes())), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
