@@ -1,0 +1,131 @@
+"""Tensors out of a weights file of any kind, whatever the file really contains."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class WeightsError(ValueError):
+    """A weights file is missing, damaged, unsafe, of another network, or of an unknown input convention."""
+
+
+@dataclass
+class TensorFile:
+    """Contents of a weights file: tensors by name and the text the file says about itself.
+
+    `layout` is "OIHW" or "HWIO", the axes of convolution weights, or None where the kind of file leaves it open.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+    layout: str | None = "OIHW"
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file as 64 hex digits.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     sha256_of(file.name)[:8]
+        'e3b0c442'
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_tensors(path: Path, function: str) -> TensorFile:
+    """All tensors of a .pth, .pt, .safetensors, .h5 or .npz file, on the CPU. No code in the file is ever run.
+
+    Raises:
+        WeightsError: the file is missing, empty, damaged, holds anything else, or is of an unknown kind.
+        ImportError: reading this kind of file needs a package that is not installed.
+    """
+    expected = f"{function}: expected a weights file"
+    reader = _READERS.get(path.suffix.lower())
+    if not path.exists():
+        raise WeightsError(f"{expected}, got {path} which does not exist")
+    if not path.is_file():
+        raise WeightsError(f"{expected}, got {path} which is {'a directory' if path.is_dir() else 'no regular file'}")
+    if reader is None:
+        raise WeightsError(f"{expected} ending in {', '.join(_READERS)}, got {path}")
+    package, read = reader
+    module = _import(package, function, path) if package else None
+    try:
+        if path.stat().st_size == 0:
+            raise WeightsError(f"{expected}, got {path} which is empty")
+        return read(path, module)
+    except WeightsError:
+        raise
+    except PermissionError as error:
+        raise WeightsError(f"{expected} that may be read, got {path}: permission denied") from error
+    except Exception as error:  # the parsers of damaged files raise nearly every type there is
+        what = "is damaged" if package else "is damaged or holds objects other than tensors, which are never loaded"
+        raise WeightsError(f"{expected}, got {path} which {what} ({type(error).__name__})") from error
+
+
+def _import(package: str, function: str, path: Path) -> ModuleType:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        name = package.partition(".")[0]
+        raise ImportError(
+            f"{function}: expected the package {name} to read {path.name}, got none; "
+            "install it with: pip install 'cnnfast[models]'"
+        ) from error
+
+
+def _read_torch(path: Path, _: Any) -> TensorFile:
+    # Mapping keeps the classifier, seven eighths of most files, on the disk; only the zip format can be mapped.
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise TypeError(f"the file holds a {type(content).__name__}")
+    return TensorFile({str(name): value for name, value in content.items() if isinstance(value, Tensor)})
+
+
+def _read_safetensors(path: Path, safetensors: Any) -> TensorFile:
+    with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+        return TensorFile({name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {}))  # noqa: SIM118
+
+
+def _read_hdf5(path: Path, h5py: Any) -> TensorFile:
+    tensors = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            tensors[name] = torch.from_numpy(item[()])
+
+    with h5py.File(path, "r") as file:
+        file.visititems(collect)
+    return TensorFile(tensors, layout="HWIO")
+
+
+def _read_npz(path: Path, numpy: Any) -> TensorFile:
+    with numpy.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind == "f"}
+    return TensorFile(tensors, layout=None)
+
+
+_READERS: dict[str, tuple[str | None, Any]] = {
+    ".pth": (None, _read_torch),
+    ".pt": (None, _read_torch),
+    ".safetensors": ("safetensors", _read_safetensors),
+    ".h5": ("h5py", _read_hdf5),
+    ".npz": ("numpy", _read_npz),
+}
