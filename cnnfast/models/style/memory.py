@@ -82,11 +82,18 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def estimate_memory(
-    extractor: nn.Module, height: int, width: int, *, optimizer: str = "lbfgs", channels: int = 3
+    extractor: nn.Module,
+    height: int,
+    width: int,
+    *,
+    optimizer: str = "lbfgs",
+    channels: int = 3,
+    tile: int | None = None,
 ) -> int:
-    """Bytes that a level of texture synthesis takes without tiles: weights, activations, gradients and optimiser."""
+    """Bytes that a level of texture synthesis takes: weights, activations, gradients (of one tile) and optimiser."""
     pixels = height * width
-    return _cost(extractor).of(pixels) + optimizer_bytes(optimizer, channels * pixels)
+    at_once = pixels if tile is None else min(pixels, (tile + 2 * getattr(extractor, "halo", 0)) ** 2)
+    return _cost(extractor).of(at_once) + optimizer_bytes(optimizer, channels * pixels)
 
 
 def _cost(extractor: nn.Module) -> Cost:

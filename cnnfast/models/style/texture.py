@@ -139,20 +139,38 @@ def synthesize_texture(
     settings = TextureSettings(optimizer, noise_std, bounds, tileable, seed, weights, tile)
     sample = load_image(image).to(_choose_device(image, device))
     network, chosen = choose_extractor(extractor, layers, sample.device, dtype)
-    if levels == "auto" and isinstance(network, RandomFilterFeatures):
-        levels = 1
-    plan = plan_levels(
-        _size(sample),
-        size_for(_size(sample), size) if size is not None else _size(sample),
-        levels=levels,
-        iterations=iterations,
-        preset=preset,
-        multiple=getattr(network, "stride", 1) if tileable else 1,
+    plan = plan_texture(
+        _size(sample), size, network, levels=levels, iterations=iterations, preset=preset, tileable=tileable
     )
     start = None if isinstance(init, str) and init == "noise" else load_image(init).to(sample.device)
     synthesis = _Synthesis(sample, network, chosen, plan, settings, pixel_weight, start, callback)
     result = synthesis.run(None if resume is None else load_checkpoint(resume))
     return match_histograms(result, sample) if match_histogram else result
+
+
+def plan_texture(
+    sample: tuple[int, int],
+    size: int | Sequence[int] | None,
+    network: nn.Module,
+    *,
+    levels: str | int = "auto",
+    iterations: int | Sequence[int] | None = None,
+    preset: str = "fast",
+    tileable: bool = False,
+) -> list[Level]:
+    """The levels that `synthesize_texture` goes through for a sample of (height, width) px; arguments as there.
+
+    Example:
+        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.models.style.texture import plan_texture
+        >>> plan_texture((128, 128), 256, RandomFilterFeatures(filters_per_scale=4), iterations=50)
+        [Level(sample=(128, 128), picture=(256, 256), iterations=50)]
+    """
+    if levels == "auto" and isinstance(network, RandomFilterFeatures):
+        levels = 1
+    picture = sample if size is None else size_for(sample, size)
+    multiple = getattr(network, "stride", 1) if tileable else 1
+    return plan_levels(sample, picture, levels=levels, iterations=iterations, preset=preset, multiple=multiple)
 
 
 def _size(image: Tensor) -> tuple[int, int]:
@@ -186,6 +204,11 @@ class _Synthesis:
         self._pixel_weight = None if pixel_weight is None else _check_pixel_weight(pixel_weight, sample)
         self._start, self._callback = start, callback
         self._check_sizes()
+        # For all levels at once: a picture beyond the memory is refused before its coarse levels have cost time.
+        self._tiles = [
+            plan_tile(network, level.picture, settings.tile, settings.optimizer, channels=self._sample.shape[0])
+            for level in plan
+        ]
         self._objective = TextureObjective(
             network, layers, weights=settings.weights, padding="circular" if settings.tileable else None
         )
@@ -232,9 +255,7 @@ class _Synthesis:
         if weight is not None:
             weight = resize(weight[None], level.sample, mode="area")[0]
         self._objective.capture(sample.expand(3, -1, -1), weight)
-        tile = plan_tile(
-            self._network, level.picture, self._settings.tile, self._settings.optimizer, channels=sample.shape[0]
-        )
+        tile = self._tiles[index]
         if tile is None and self._settings.tileable and any(side % self._stride for side in level.picture):
             # The network would drop the last incomplete stride; read as one tile the picture continues periodically.
             tile = max(level.picture)
