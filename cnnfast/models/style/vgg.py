@@ -247,10 +247,10 @@ class _Conv2d(nn.Conv2d):
 
 
 def _convolution(weight: Tensor, bias: Tensor, *, device: torch.device | str | None, dtype: torch.dtype) -> nn.Conv2d:
-    layer = nn.utils.skip_init(_Conv2d, weight.shape[1], weight.shape[0], 3, padding=1, device=device, dtype=dtype)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
+    layer = _Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
+    # Copies, because calibration changes them in place.
+    layer.weight = nn.Parameter(weight.to(device, dtype, copy=True), requires_grad=False)
+    layer.bias = nn.Parameter(bias.to(device, dtype, copy=True), requires_grad=False)
     return layer
 
 
