@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,8 +49,6 @@ def _one_line_errors(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:
-        raise _too_large(name, "more") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"load_image: expected a picture, got {name} which is of no known kind") from error
     except MemoryError as error:
@@ -90,17 +87,12 @@ def _check_file(path: Path) -> None:
         raise ImageError(f"load_image: expected a readable file, got {path}: {error.strerror}") from error
 
 
-def _too_large(name: str, pixels: str) -> ImageError:
-    return ImageError(f"load_image: expected a picture of at most {MAX_PIXELS:.0e} pixels, got {name} with {pixels}")
-
-
 def _open(path: Path) -> Image.Image:
-    """Read a file's header. Pillow's own limit, where it warns and at twice of which it errs, gives way to ours."""
+    """Read a file's header, without Pillow's own limit of pixels: `_check_pixels` comes next, before any decoding."""
     Image.init()
     kinds = [kind for kind in Image.ID if kind not in _RUN_PROGRAMS]
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+    with _lock:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=kinds)
         finally:
@@ -113,7 +105,8 @@ def _check_pixels(width: int, height: int, name: str) -> None:
     if pixels == 0:
         raise ImageError(f"load_image: expected a picture with at least one pixel, got {name} of {width}x{height}")
     if pixels > MAX_PIXELS:
-        raise _too_large(name, f"{width}x{height}")
+        limit = f"{MAX_PIXELS:.0e}"
+        raise ImageError(f"load_image: expected at most {limit} pixels, got {name} of {width}x{height}")
     free = available_memory()
     if free is not None and pixels * _BYTES_PER_PIXEL > free:
         needed, left = (f"{amount / 1e9:.1f} GB" for amount in (pixels * _BYTES_PER_PIXEL, free))

@@ -1,0 +1,7 @@
+"""``python -m cnnfast``: the command line."""
+
+import sys
+
+from cnnfast.cli import main
+
+sys.exit(main())
