@@ -1,4 +1,4 @@
-"""Calls of the Gram functions that many tests share: each names its function, the shapes of its tensors, its options."""
+"""Calls of the Gram functions that many tests share: a function, the shapes of its tensors, its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fused Gram functions inside PyTorch: opcheck, torch.compile, torch.export, AOTInductor, autocast, fake tensors."""
+"""The fused Gram functions inside PyTorch: opcheck, compiler, export, AOTInductor, autocast, fake tensors."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class TestCompile:
 
     def test_wrong_shape_is_an_error(self, device):
         compiled = torch.compile(ops.gram_mse_loss, fullgraph=True, backend="aot_eager")
-        with pytest.raises(Exception, match="gram_mse_loss|ValueError"):
+        with pytest.raises(torch._dynamo.exc.Unsupported, match=r"expected target of shape"):
             compiled(torch.ones(2, 3, 4, device=device), torch.eye(4, device=device))
 
 
