@@ -6,7 +6,8 @@
 namespace cnnfast::schemas {
 
 // x (N, C, M), weight (1 or N, R, M) -> (N, R, C, C)
-inline constexpr const char* gram = "gram(Tensor x, Tensor? weight, int normalize, float divisor, bool centered) -> Tensor";
+inline constexpr const char* gram =
+    "gram(Tensor x, Tensor? weight, int normalize, float divisor, bool centered) -> Tensor";
 
 // grad (N, R, C, C), x (N, C, M) -> (N, C, M): sum over r of (grad + grad^T)(x - mu) weight / Z
 inline constexpr const char* gram_backward =
@@ -18,11 +19,13 @@ inline constexpr const char* cross_gram =
 
 // grad (N, R, C, D), y (N, D, M) -> (N, C, M): sum over r of grad (y - nu) weight / Z
 inline constexpr const char* cross_gram_backward =
-    "_cross_gram_backward(Tensor grad, Tensor y, Tensor? weight, int normalize, float divisor, bool centered) -> Tensor";
+    "_cross_gram_backward(Tensor grad, Tensor y, Tensor? weight, int normalize, float divisor, bool centered) -> "
+    "Tensor";
 
 // x (N, C, M), target (1 or N, R, C, C) -> sum of squares of D = gram - target (N, R), and (D + D^T) / 2 (N, R, C, C)
 inline constexpr const char* gram_mse =
-    "gram_mse(Tensor x, Tensor target, Tensor? weight, int normalize, float divisor, bool centered) -> (Tensor, Tensor)";
+    "gram_mse(Tensor x, Tensor target, Tensor? weight, int normalize, float divisor, bool centered) -> (Tensor, "
+    "Tensor)";
 
 // grad (N, R), difference (N, R, C, C) = (D + D^T) / 2, x (N, C, M), target as above (only differentiated, not read)
 // -> (N, C, M): sum over r of 4 grad difference (x - mu) weight / Z

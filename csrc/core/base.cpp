@@ -1,4 +1,8 @@
 // Kernels for any processor of the architecture: SSE2 on x86-64, NEON on ARM.
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include <cstdint>
 #include <utility>
 

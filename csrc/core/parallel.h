@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <thread>
 
 namespace cnnfast {
@@ -16,14 +14,24 @@ inline int64_t worker_count(int64_t items) {
   return std::max<int64_t>(1, std::min<int64_t>(items, torch::stable::get_num_threads()));
 }
 
-// Calls body(worker, item) for every item. Items are handed out in increasing order to whichever worker is free; what an
-// item computes must not depend on the worker. Inside another parallel region one thread does everything.
+// Calls body(worker, item, next) for every item. Items are handed out in increasing order to whichever worker is free;
+// what an item computes must not depend on the worker. `next` is the item that this worker does afterwards, so that it
+// may be prepared, or -1: none, or too few items to take two at a time. Inside another parallel region one thread does
+// everything.
 template <typename Body>
 void for_each_item(int64_t items, int64_t workers, const Body& body) {
-  std::atomic<int64_t> next{0};
+  std::atomic<int64_t> handed_out{0};
+  const auto take = [&] { return handed_out.fetch_add(1, std::memory_order_relaxed); };
+  const bool looks_ahead = items >= 8 * workers;
   torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker)
-      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) body(worker, item);
+    for (int64_t worker = begin; worker < end; ++worker) {
+      int64_t item = take();
+      while (item < items) {
+        const int64_t next = looks_ahead ? take() : -1;
+        body(worker, item, next < items ? next : -1);
+        item = looks_ahead ? next : take();
+      }
+    }
   });
 }
 
@@ -38,23 +46,6 @@ class Turn {
 
  private:
   std::atomic<int64_t> done_{0};
-};
-
-// Uninitialised working memory, aligned to the widest vector and a cache line.
-template <typename T>
-class Scratch {
- public:
-  explicit Scratch(int64_t count)
-      : data_(static_cast<T*>(::operator new(std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t(64)))) {}
-  ~Scratch() { ::operator delete(data_, std::align_val_t(64)); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  T* get() const { return data_; }
-  T& operator[](int64_t i) const { return data_[i]; }
-
- private:
-  T* data_;
 };
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }

@@ -20,7 +20,8 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 #endif
 
-// The best table that this processor runs and CNNFAST_CPU_CAPABILITY allows. Throws std::runtime_error on an unknown value.
+// The best table that this processor runs and CNNFAST_CPU_CAPABILITY allows. Throws std::runtime_error on an unknown
+// value.
 const Kernels& kernels();
 
 // "avx512", "avx2" or "default"

@@ -108,6 +108,27 @@ static inline void store(T* p, vector_t<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
+// Stores past the caches, p aligned to the vector. Other threads may read it only after stream_fence.
+template <typename T>
+static inline void stream(T* p, vector_t<T> v) {
+#if defined(__clang__)
+  __builtin_nontemporal_store(v, reinterpret_cast<vector_t<T>*>(p));
+#elif CNNFAST_VECTOR_BYTES == 64
+  _mm512_stream_ps(reinterpret_cast<float*>(p), reinterpret_cast<__m512&>(v));
+#elif CNNFAST_VECTOR_BYTES == 32
+  _mm256_stream_ps(reinterpret_cast<float*>(p), reinterpret_cast<__m256&>(v));
+#elif defined(__x86_64__)
+  _mm_stream_ps(reinterpret_cast<float*>(p), reinterpret_cast<__m128&>(v));
+#else
+  store(p, v);
+#endif
+}
+static inline void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // Rounds to the type that p points to.
 static inline void convert(float value, float* p) { *p = value; }
 static inline void convert(double value, double* p) { *p = value; }
@@ -128,8 +149,8 @@ static inline vector_t<T> select(vector_t<T> a, vector_t<T> b) {
   return select<T, Choose>(a, b, std::make_integer_sequence<int, kLanes<T>>{});
 }
 
-// Both vectors hold groups of `Group` lanes. The chosen lanes are the first (Half = 0) or second (Half = 1) halves of all
-// groups, those of `a` before those of `b`.
+// Both vectors hold groups of `Group` lanes. The chosen lanes are the first (Half = 0) or second (Half = 1) halves of
+// all groups, those of `a` before those of `b`.
 template <int Lanes, int Group, int Half>
 struct GroupHalves {
   static constexpr int lane(int l) {
@@ -153,7 +174,8 @@ static inline vector_t<T> lane_sums(vector_t<T>* v) {
   }
 }
 
-// Exchanges the off-diagonal blocks of size Block of a square of vectors: one of the log2(lanes) steps of a transposition.
+// Exchanges the off-diagonal blocks of size Block of a square of vectors: one of the log2(lanes) steps of a
+// transposition.
 template <int Lanes, int Block, bool Second>
 struct BlockExchange {
   static constexpr int lane(int l) {

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
 
 namespace cnnfast {
 
-// Pixels go by strips whose panel (depth x strip) stays in a second-level cache; every strip is computed by one thread, so
-// there is nothing to reduce.
+// Pixels go by strips whose panel (depth x strip) stays in a second-level cache; every strip is computed by one thread,
+// so there is nothing to reduce.
 constexpr int64_t kStripBytes = 256 * 1024;
 constexpr int64_t kLongestStrip = 1024;
+// An output of this size is written past the caches, which it would only sweep.
+constexpr int64_t kLargeBytes = int64_t(32) << 20;
 
 // The matrices A, transposed: for each image, R * x.channels rows of `stride` elements, of which `channels` are used.
 template <typename T>
@@ -30,45 +34,104 @@ struct Mixing {
   T* image(int64_t n) const { return data.get() + n * rows * stride; }
 };
 
-// output: (N, M, channels) if x is channels_last, else (N, channels, M), contiguous
 template <typename E>
-void apply(const Mixing<accumulate_t<E>>& mixing, const Features<E>& x, const PixelWeights<accumulate_t<E>>& weights,
-           const accumulate_t<E>* shift, E* output) {
+class Application {
+ public:
   using T = accumulate_t<E>;
-  const GramKernels<E>& simd = gram_kernels<E>();
-  const int64_t depth = weights.regions * x.channels, strip_unit = 3 * simd.lanes;
-  const int64_t longest = std::min(kStripBytes / int64_t(sizeof(T)) / std::max<int64_t>(depth, 1), kLongestStrip);
-  const int64_t strip = std::max<int64_t>(longest / strip_unit, 1) * strip_unit;
-  const int64_t strips = divide_up(x.pixels, strip), items = x.batch * strips;
-  if (items == 0 || mixing.channels == 0) return;
-  const int64_t stride = strip + simd.lanes;  // not a power of two: rows must not fall into the same cache sets
-  const bool changed = weights.data || shift;
-  const int64_t workers = worker_count(items), size = round_up((depth + 1) * stride, 64 / int64_t(sizeof(T)));
-  const Scratch<T> memory(workers * size);
 
-  for_each_item(items, workers, [&](int64_t worker, int64_t item) {
-    const int64_t n = item / strips, start = item % strips * strip;
-    const int64_t pixels = std::min(strip, x.pixels - start), padded = round_up(pixels, simd.lanes);
-    T* panel = memory.get() + worker * size;
-    T* factors = panel + depth * stride;
-    for (int64_t r = 0; r < weights.regions; ++r) {
-      T* rows = panel + r * x.channels * stride;
-      simd.pack(x.at(n, 0, start), x.channel_stride, x.pixel_stride, x.channels, x.channels, pixels, rows, stride);
-      if (!changed) continue;
-      const T* row = weights.row(n, r);
-      for (int64_t k = 0; k < padded; ++k) factors[k] = k >= pixels ? T(0) : row ? row[start + k] : T(1);
-      const T* means = shift ? shift + (n * weights.regions + r) * x.channels : nullptr;
-      simd.shift_and_scale(rows, means, factors, x.channels, padded, rows, stride);
+  // output: (N, M, channels) if x is channels_last, else (N, channels, M), contiguous. shift: (N, R, C) or null
+  Application(const Mixing<T>& mixing, const Features<E>& x, const PixelWeights<T>& weights, const T* shift, E* output)
+      : mixing_(mixing),
+        x_(x),
+        weights_(weights),
+        shift_(shift),
+        output_(output),
+        depth_(weights.regions * x.channels) {
+    const int64_t unit = 3 * simd().lanes;
+    const int64_t longest = std::min(kStripBytes / int64_t(sizeof(T)) / std::max<int64_t>(depth_, 1), kLongestStrip);
+    strip_ = std::max<int64_t>(longest / unit, 1) * unit;
+    strips_ = divide_up(x.pixels, strip_);
+    stride_ = strip_ + simd().lanes;  // not a power of two: rows must not fall into the same cache sets
+  }
+
+  void run() const {
+    const int64_t items = x_.batch * strips_, workers = worker_count(items);
+    if (mixing_.channels == 0) return;
+    const bool changed = weights_.data || shift_;
+    const int64_t panel = x_.channels * stride_;
+    const int64_t size = round_up(2 * panel + (changed ? depth_ + 1 : 0) * stride_, 64 / int64_t(sizeof(T)));
+    const Scratch<T> memory(workers * size);
+    std::vector<Worker> states(workers);
+    for (int64_t i = 0; i < workers; ++i) {
+      T* begin = memory.get() + i * size;
+      states[i] = {begin, begin + panel, begin + 2 * panel, begin + 2 * panel + depth_ * stride_, -1};
     }
-    const T* mix = mixing.image(n);
-    if (x.channels_last()) {
-      simd.multiply(panel, stride, mix, mixing.stride, depth, pixels, mixing.channels,
-                    output + (n * x.pixels + start) * mixing.channels, mixing.channels);
+    for_each_item(items, workers, [&](int64_t worker, int64_t item, int64_t next) {
+      Worker& w = states[worker];
+      if (w.prepared != item) {
+        Packing<T> packing = pack(item, w.current);
+        packing.advance(packing, packing.steps);
+      }
+      const T* panel = changed ? changed_panel(w, item) : w.current;
+      if (next < 0) {
+        multiply(item, panel, nullptr);
+      } else {
+        Packing<T> ahead = pack(next, w.spare);
+        multiply(item, panel, &ahead);
+        std::swap(w.current, w.spare);
+      }
+      w.prepared = next;
+    });
+  }
+
+ private:
+  struct Worker {
+    T *current, *spare, *changed, *factors;
+    int64_t prepared;  // the item that is packed already
+  };
+
+  static const GramKernels<E>& simd() { return gram_kernels<E>(); }
+  int64_t start(int64_t item) const { return item % strips_ * strip_; }
+  int64_t pixels(int64_t item) const { return std::min(strip_, x_.pixels - start(item)); }
+
+  bool large() const { return x_.batch * mixing_.channels * x_.pixels * int64_t(sizeof(E)) >= kLargeBytes; }
+
+  Packing<T> pack(int64_t item, T* panel) const {
+    return simd().pack(x_.at(item / strips_, 0, start(item)), x_.channel_stride, x_.pixel_stride, x_.channels,
+                       x_.channels, pixels(item), panel, stride_);
+  }
+
+  // (x - mu_r) w_r for every region, one below the other.
+  const T* changed_panel(const Worker& w, int64_t item) const {
+    const int64_t n = item / strips_, padded = round_up(pixels(item), simd().lanes);
+    for (int64_t r = 0; r < weights_.regions; ++r) {
+      const T* row = weights_.row(n, r);
+      for (int64_t k = 0; k < padded; ++k) w.factors[k] = k >= pixels(item) ? T(0) : row ? row[start(item) + k] : T(1);
+      const T* means = shift_ ? shift_ + (n * weights_.regions + r) * x_.channels : nullptr;
+      simd().shift_and_scale(w.current, means, w.factors, x_.channels, padded, w.changed + r * x_.channels * stride_,
+                             stride_);
+    }
+    return w.changed;
+  }
+
+  void multiply(int64_t item, const T* panel, Packing<T>* ahead) const {
+    const int64_t n = item / strips_, channels = mixing_.channels;
+    const T* mix = mixing_.image(n);
+    if (x_.channels_last()) {
+      simd().multiply(panel, stride_, mix, mixing_.stride, depth_, pixels(item), channels,
+                      output_ + (n * x_.pixels + start(item)) * channels, channels, large(), ahead);
     } else {
-      simd.multiply(mix, mixing.stride, panel, stride, depth, mixing.channels, pixels,
-                    output + n * mixing.channels * x.pixels + start, x.pixels);
+      simd().multiply(mix, mixing_.stride, panel, stride_, depth_, channels, pixels(item),
+                      output_ + n * channels * x_.pixels + start(item), x_.pixels, large(), ahead);
     }
-  });
-}
+  }
+
+  const Mixing<T>& mixing_;
+  Features<E> x_;
+  PixelWeights<T> weights_;
+  const T* shift_;
+  E* output_;
+  int64_t depth_, strip_, strips_, stride_;
+};
 
 }  // namespace cnnfast

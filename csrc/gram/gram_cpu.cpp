@@ -77,9 +77,9 @@ struct Arguments {
     if (!weight) return std::nullopt;
     STD_TORCH_CHECK(weight->is_cpu() && weight->scalar_type() == accumulation_type(x), name,
                     ": weight must be on the CPU in the accumulation type");
-    STD_TORCH_CHECK(weight->dim() == 3 && weight->size(2) == x.size(2) &&
-                        (weight->size(0) == 1 || weight->size(0) == x.size(0)),
-                    name, ": weight does not fit the features");
+    STD_TORCH_CHECK(
+        weight->dim() == 3 && weight->size(2) == x.size(2) && (weight->size(0) == 1 || weight->size(0) == x.size(0)),
+        name, ": weight does not fit the features");
     return torch::stable::contiguous(*weight);
   }
 
@@ -94,15 +94,13 @@ struct Arguments {
 template <typename E>
 std::vector<accumulate_t<E>> weighted_means(const Features<E>& x, const PixelWeights<accumulate_t<E>>& weights) {
   using T = accumulate_t<E>;
-  const std::vector<double> inverse =
-      inverse_divisors(weights, Normalize::hw, 1, x.batch, x.channels, x.pixels);
+  const std::vector<double> inverse = inverse_divisors(weights, Normalize::hw, 1, x.batch, x.channels, x.pixels);
   std::vector<T> means(x.batch * weights.regions * x.channels);
   const T one = 1;
   const Features<T> ones(&one, x.batch, x.pixels);
-  Products<E, T>(x, ones, weights, nullptr, nullptr, false)
-      .run([&](int64_t matrix, int64_t, const BlockSums& sums) {
-        sums.for_each([&](int64_t i, int64_t, double sum) { means[matrix * x.channels + i] = T(sum * inverse[matrix]); });
-      });
+  Products<E, T>(x, ones, weights, nullptr, nullptr, false).run([&](int64_t matrix, int64_t, const BlockSums& sums) {
+    sums.for_each([&](int64_t i, int64_t, double sum) { means[matrix * x.channels + i] = T(sum * inverse[matrix]); });
+  });
   return means;
 }
 
@@ -143,9 +141,9 @@ Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normal
 Tensor cross_gram(const Tensor& x_, const Tensor& y_, const std::optional<Tensor> weight, int64_t normalize,
                   double divisor, bool centered) {
   check_features(y_, "cross_gram");
-  STD_TORCH_CHECK(x_.dim() == 3 && x_.scalar_type() == y_.scalar_type() && x_.size(0) == y_.size(0) &&
-                      x_.size(2) == y_.size(2),
-                  "cross_gram: x and y must have the same type, batch and pixels");
+  STD_TORCH_CHECK(
+      x_.dim() == 3 && x_.scalar_type() == y_.scalar_type() && x_.size(0) == y_.size(0) && x_.size(2) == y_.size(2),
+      "cross_gram: x and y must have the same type, batch and pixels");
   return dispatch(x_, "cross_gram", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
@@ -220,7 +218,8 @@ Tensor mix_channels(const Tensor& x_, const Arguments<E>& a, int64_t channels, b
   const bool last = a.x.channels_last();
   Tensor output = last ? torch::stable::new_empty(x_, {n, a.x.pixels, channels})
                        : torch::stable::new_empty(x_, {n, channels, a.x.pixels});
-  apply(mixing, a.x, a.weights, pointer(means), static_cast<E*>(output.mutable_data_ptr()));
+  prefer_huge_pages(output.mutable_data_ptr(), output.numel() * int64_t(sizeof(E)));
+  Application<E>(mixing, a.x, a.weights, pointer(means), static_cast<E*>(output.mutable_data_ptr())).run();
   return last ? torch::stable::transpose(output, 1, 2) : output;
 }
 
@@ -241,8 +240,8 @@ Tensor gram_backward(const Tensor& grad_, const Tensor& x_, const std::optional<
   });
 }
 
-Tensor cross_gram_backward(const Tensor& grad_, const Tensor& y_, const std::optional<Tensor> weight,
-                           int64_t normalize, double divisor, bool centered) {
+Tensor cross_gram_backward(const Tensor& grad_, const Tensor& y_, const std::optional<Tensor> weight, int64_t normalize,
+                           double divisor, bool centered) {
   STD_TORCH_CHECK(grad_.dim() == 4, "_cross_gram_backward: grad must have 4 dimensions, got ", grad_.dim());
   return dispatch(y_, "_cross_gram_backward", [&](auto element) {
     using E = decltype(element);

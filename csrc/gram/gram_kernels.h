@@ -7,7 +7,22 @@
 
 namespace cnnfast {
 
-// A panel is `channels` rows of pixels in accumulate_t<E>, rows `stride` elements apart, zero beyond the pixels it holds.
+// A panel is `channels` rows of pixels in T, rows `stride` elements apart, zero beyond the pixels it holds. Packing one
+// is bound by memory and the products by arithmetic, so a panel is packed in steps, between the products of another.
+template <typename T>
+struct Packing {
+  void (*advance)(Packing& packing, int64_t until);  // takes the steps from `done` to `until`
+  const void* source;                                // elements of the type that `advance` was built for
+  int64_t channel_stride, pixel_stride;
+  int64_t channels, padded_channels, pixels;  // rows between channels and padded_channels become zero
+  T* panel;
+  int64_t stride;
+  int64_t steps, done;
+  const char* memory;   // what step 0 reads, as far as it is one piece, ...
+  int64_t step_bytes;   // ... and how much further the next step reads; 0 if it is not one piece
+  bool fetches_itself;  // false if somebody else asks for the memory of a step before it is taken
+};
+
 template <typename E>
 struct GramKernels {
   using T = accumulate_t<E>;
@@ -16,25 +31,26 @@ struct GramKernels {
   int64_t tile;       // row_products works on tile x tile products
   int64_t tile_slot;  // elements that one tile occupies in the output of row_products
 
-  // panel[c][k] = source[c * channel_stride + k * pixel_stride]; rows up to padded_channels are zeroed
-  void (*pack)(const E* source, int64_t channel_stride, int64_t pixel_stride, int64_t channels, int64_t padded_channels,
-               int64_t pixels, T* panel, int64_t stride);
+  // panel[c][k] = source[c * channel_stride + k * pixel_stride]
+  Packing<T> (*pack)(const E* source, int64_t channel_stride, int64_t pixel_stride, int64_t channels,
+                     int64_t padded_channels, int64_t pixels, T* panel, int64_t stride);
 
   // output[c][k] = (panel[c][k] - shift[c]) * weight[k], weight zero beyond the pixels; output may be panel
   void (*shift_and_scale)(const T* panel, const T* shift, const T* weight, int64_t channels, int64_t padded_pixels,
                           T* output, int64_t stride);
 
   // tiles[t] = left_i . right_j for the tile x tile rows of each tile t, tiles in row-major order; with `upper`, only
-  // tiles on and above the diagonal, and of the diagonal ones only the upper triangle
+  // tiles on and above the diagonal, and of the diagonal ones only the upper triangle. Completes `ahead` on the way
   void (*row_products)(const T* left, const T* right, int64_t stride, int64_t left_rows, int64_t right_rows,
-                       int64_t padded_pixels, bool upper, T* tiles);
+                       int64_t padded_pixels, bool upper, T* tiles, Packing<T>* ahead);
 
   // total[s] = (first ? 0 : total[s]) + tiles[s]
   void (*accumulate)(const T* tiles, int64_t slots, bool first, double* total);
 
-  // output[i * output_stride + k] = sum_c left[c * left_stride + i] * right[c * right_stride + k]
-  void (*multiply)(const T* left, int64_t left_stride, const T* right, int64_t right_stride, int64_t depth, int64_t rows,
-                   int64_t columns, E* output, int64_t output_stride);
+  // output[i * output_stride + k] = sum_c left[c * left_stride + i] * right[c * right_stride + k]. Completes `ahead`.
+  // `large`: the output as a whole does not fit into the caches
+  void (*multiply)(const T* left, int64_t left_stride, const T* right, int64_t right_stride, int64_t depth,
+                   int64_t rows, int64_t columns, E* output, int64_t output_stride, bool large, Packing<T>* ahead);
 };
 
 }  // namespace cnnfast

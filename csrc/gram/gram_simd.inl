@@ -1,7 +1,7 @@
 // Inner loops of the Gram family on raw pointers.
 
-// Dot products of panel rows, tile by tile: with 32 registers 5 x 5 accumulators, 5 vectors of one side and 1 of the other
-// fill them; with 16 registers 3 x 3 do. A square tile wastes least along the diagonal of a symmetric product.
+// Dot products of panel rows, tile by tile: with 32 registers 5 x 5 accumulators, 5 vectors of one side and 1 of the
+// other fill them; with 16 registers 3 x 3 do. A square tile wastes least along the diagonal of a symmetric product.
 constexpr int kTile = CNNFAST_REGISTERS == 32 ? 5 : 3;
 
 template <typename T>
@@ -11,86 +11,144 @@ constexpr int kTileSlot = (kTile * kTile + kLanes<T> - 1) / kLanes<T> * kLanes<T
 constexpr int kRows = CNNFAST_REGISTERS == 32 ? 8 : 4;
 constexpr int kColumns = 3;
 
+template <typename T>
+static void zero_row(const Packing<T>& p, int64_t c) {
+  for (int64_t k = 0; k < p.pixels; k += kLanes<T>) store(p.panel + c * p.stride + k, vector_t<T>{});
+}
+
+// Pixels are adjacent in memory. Rows lie pages apart, which stops the hardware's prefetcher.
 template <typename E>
-static void pack_rows(const E* source, int64_t channel_stride, int64_t channels, int64_t pixels,
-                      accumulate_t<E>* panel, int64_t stride) {
-  using T = accumulate_t<E>;
-  constexpr int lanes = kLanes<T>;
-  const int64_t whole = pixels / lanes * lanes;
-  for (int64_t c = 0; c < channels; ++c) {
-    const E* row = source + c * channel_stride;
-    T* out = panel + c * stride;
-    // Rows lie pages apart, which stops the hardware's prefetcher: ask for the next row while this one is copied.
-    const char* next = reinterpret_cast<const char*>(c + 1 < channels ? row + channel_stride : row);
-    for (int64_t k = 0; k < whole; k += lanes) {
-      __builtin_prefetch(next + k * int64_t(sizeof(E)));
-      store(out + k, load(row + k));
-    }
-    if (whole < pixels) store(out + whole, load_part(row + whole, pixels - whole));
+static void pack_row(const Packing<accumulate_t<E>>& p, int64_t c) {
+  constexpr int lanes = kLanes<accumulate_t<E>>;
+  const E* row = static_cast<const E*>(p.source) + c * p.channel_stride;
+  accumulate_t<E>* out = p.panel + c * p.stride;
+  const E* next = c + 1 < p.channels && p.fetches_itself ? row + p.channel_stride : row;
+  const int64_t whole = p.pixels / lanes * lanes;
+  for (int64_t k = 0; k < whole; k += lanes) {
+    __builtin_prefetch(next + k, 0, 2);
+    store(out + k, load(row + k));
+  }
+  if (whole < p.pixels) store(out + whole, load_part(row + whole, p.pixels - whole));
+}
+
+// Any strides.
+template <typename E>
+static void pack_row_elementwise(const Packing<accumulate_t<E>>& p, int64_t c) {
+  constexpr int lanes = kLanes<accumulate_t<E>>;
+  const E* row = static_cast<const E*>(p.source) + c * p.channel_stride;
+  for (int64_t k = 0; k < p.pixels; k += lanes) {
+    const int64_t present = p.pixels - k < lanes ? p.pixels - k : lanes;
+    E buffer[lanes] = {};
+    for (int64_t i = 0; i < present; ++i) buffer[i] = row[(k + i) * p.pixel_stride];
+    store(p.panel + c * p.stride + k, load(buffer));
   }
 }
 
-// Channels are adjacent in memory (channels_last): transposes squares of vectors.
+// Channels are adjacent in memory (channels_last): transposes squares of vectors, for one vector of pixels.
 template <typename E>
-static void pack_columns(const E* source, int64_t pixel_stride, int64_t channels, int64_t pixels,
-                         accumulate_t<E>* panel, int64_t stride) {
+static void pack_pixels(const Packing<accumulate_t<E>>& p, int64_t k) {
   using T = accumulate_t<E>;
   constexpr int lanes = kLanes<T>;
+  const int64_t present = p.pixels - k < lanes ? p.pixels - k : lanes;
   vector_t<T> square[lanes];
-  for (int64_t k = 0; k < pixels; k += lanes) {
-    const int64_t present = pixels - k < lanes ? pixels - k : lanes;
-    for (int64_t c = 0; c < channels; c += lanes) {
-      const int64_t wanted = channels - c < lanes ? channels - c : lanes;
-      const E* corner = source + k * pixel_stride + c;
-      if (present == lanes && wanted == lanes) {
+  for (int64_t c = 0; c < p.channels; c += lanes) {
+    const int64_t wanted = p.channels - c < lanes ? p.channels - c : lanes;
+    const E* corner = static_cast<const E*>(p.source) + k * p.pixel_stride + c;
+    if (present == lanes && wanted == lanes) {
 #pragma GCC unroll 16
-        for (int i = 0; i < lanes; ++i) square[i] = load(corner + i * pixel_stride);
-      } else {
-        for (int64_t i = 0; i < lanes; ++i)
-          square[i] = i < present ? load_part(corner + i * pixel_stride, wanted) : vector_t<T>{};
+      for (int i = 0; i < lanes; ++i) {
+        __builtin_prefetch(corner + (i + 2 * lanes) * p.pixel_stride, 0, 2);
+        square[i] = load(corner + i * p.pixel_stride);
       }
-      transpose<T>(square);
-      T* out = panel + c * stride + k;
-      if (wanted == lanes) {
+    } else {
+      for (int64_t i = 0; i < lanes; ++i)
+        square[i] = i < present ? load_part(corner + i * p.pixel_stride, wanted) : vector_t<T>{};
+    }
+    transpose<T>(square);
+    T* out = p.panel + c * p.stride + k;
+    if (wanted == lanes) {
 #pragma GCC unroll 16
-        for (int i = 0; i < lanes; ++i) store(out + i * stride, square[i]);
+      for (int i = 0; i < lanes; ++i) store(out + i * p.stride, square[i]);
+    } else {
+      for (int64_t i = 0; i < wanted; ++i) store(out + i * p.stride, square[i]);
+    }
+  }
+}
+
+// One step is one row, or with channels_last features one vector of pixels and, last, the zero rows.
+template <typename E>
+static void advance(Packing<accumulate_t<E>>& p, int64_t until) {
+  using T = accumulate_t<E>;
+  const bool by_rows = p.pixel_stride == 1 || p.channel_stride != 1;
+  for (; p.done < until; ++p.done) {
+    if (!by_rows) {
+      if (p.done + 1 < p.steps) {
+        pack_pixels<E>(p, p.done * kLanes<T>);
       } else {
-        for (int64_t i = 0; i < wanted; ++i) store(out + i * stride, square[i]);
+        for (int64_t c = p.channels; c < p.padded_channels; ++c) zero_row(p, c);
       }
+    } else if (p.done >= p.channels) {
+      zero_row(p, p.done);
+    } else if (p.pixel_stride == 1) {
+      pack_row<E>(p, p.done);
+    } else {
+      pack_row_elementwise<E>(p, p.done);
     }
   }
 }
 
 template <typename E>
-static void pack_any(const E* source, int64_t channel_stride, int64_t pixel_stride, int64_t channels, int64_t pixels,
-                     accumulate_t<E>* panel, int64_t stride) {
-  using T = accumulate_t<E>;
-  constexpr int lanes = kLanes<T>;
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t k = 0; k < pixels; k += lanes) {
-      const int64_t present = pixels - k < lanes ? pixels - k : lanes;
-      E buffer[lanes] = {};
-      for (int64_t i = 0; i < present; ++i) buffer[i] = source[c * channel_stride + (k + i) * pixel_stride];
-      store(panel + c * stride + k, load(buffer));
-    }
-  }
+static Packing<accumulate_t<E>> pack(const E* source, int64_t channel_stride, int64_t pixel_stride, int64_t channels,
+                                     int64_t padded_channels, int64_t pixels, accumulate_t<E>* panel, int64_t stride) {
+  constexpr int64_t lanes = kLanes<accumulate_t<E>>;
+  const bool by_rows = pixel_stride == 1 || channel_stride != 1;
+  const int64_t steps = by_rows ? padded_channels : (pixels + lanes - 1) / lanes + 1;
+  const int64_t step = pixel_stride == 1 ? channel_stride : pixel_stride == channels ? lanes * pixel_stride : 0;
+  return {advance<E>,
+          source,
+          channel_stride,
+          pixel_stride,
+          channels,
+          padded_channels,
+          pixels,
+          panel,
+          stride,
+          steps,
+          0,
+          reinterpret_cast<const char*>(source),
+          step * int64_t(sizeof(E)),
+          true};
 }
 
-template <typename E>
-static void pack(const E* source, int64_t channel_stride, int64_t pixel_stride, int64_t channels,
-                 int64_t padded_channels, int64_t pixels, accumulate_t<E>* panel, int64_t stride) {
-  using T = accumulate_t<E>;
-  if (pixel_stride == 1) {
-    pack_rows(source, channel_stride, channels, pixels, panel, stride);
-  } else if (channel_stride == 1) {
-    pack_columns(source, pixel_stride, channels, pixels, panel, stride);
-  } else {
-    pack_any(source, channel_stride, pixel_stride, channels, pixels, panel, stride);
+// Spreads a packing over other work: while one part of the work runs, it asks for the memory of the next step, line by
+// line, since a burst would fill the processor's few slots for outstanding lines and stall the work.
+template <typename T>
+struct Background {
+  Packing<T>* packing;
+  int64_t parts, finished;
+  const char* line;
+  int64_t line_bytes;
+
+  Background(Packing<T>* packing, int64_t parts, const T* harmless)
+      : packing(packing), parts(parts), finished(0), line(reinterpret_cast<const char*>(harmless)), line_bytes(0) {
+    if (!packing) return;
+    packing->fetches_itself = false;
+    look_ahead();
   }
-  const int64_t padded_pixels = (pixels + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
-  for (int64_t c = channels; c < padded_channels; ++c)
-    for (int64_t k = 0; k < padded_pixels; k += kLanes<T>) store(panel + c * stride + k, vector_t<T>{});
-}
+  void finish(int64_t count) {
+    finished += count;
+    if (!packing) return;
+    packing->advance(*packing, packing->steps * finished / parts);
+    look_ahead();
+  }
+  void look_ahead() {
+    // The step after the next: what is asked for last arrives only when this part of the work is over.
+    const int64_t step = packing->done + 1;
+    const bool fetchable = packing->step_bytes != 0 && step < packing->channels;
+    line = packing->memory + (fetchable ? step * packing->step_bytes : 0);
+    line_bytes = fetchable ? CNNFAST_VECTOR_BYTES : 0;
+  }
+};
 
 template <typename T>
 static void shift_and_scale(const T* panel, const T* shift, const T* weight, int64_t channels, int64_t padded_pixels,
@@ -105,11 +163,14 @@ static void shift_and_scale(const T* panel, const T* shift, const T* weight, int
 }
 
 template <typename T, bool Diagonal>
-static void tile_products(const T* left, const T* right, int64_t stride, int64_t padded_pixels, T* tile) {
+static void tile_products(const T* left, const T* right, int64_t stride, int64_t padded_pixels, T* tile,
+                          const char* line, int64_t line_bytes) {
   using V = vector_t<T>;
   constexpr int lanes = kLanes<T>;
   V sums[kTileSlot<T>] = {};
   for (int64_t k = 0; k < padded_pixels; k += lanes) {
+    __builtin_prefetch(line, 0, 2);
+    line += line_bytes;
     V r[kTile];
 #pragma GCC unroll 8
     for (int j = 0; j < kTile; ++j) r[j] = load(right + j * stride + k);
@@ -126,15 +187,21 @@ static void tile_products(const T* left, const T* right, int64_t stride, int64_t
 
 template <typename T>
 static void row_products(const T* left, const T* right, int64_t stride, int64_t left_rows, int64_t right_rows,
-                         int64_t padded_pixels, bool upper, T* tiles) {
+                         int64_t padded_pixels, bool upper, T* tiles, Packing<T>* ahead) {
+  const int64_t down = left_rows / kTile, across = right_rows / kTile;
+  const int64_t all = upper ? down * (down + 1) / 2 : down * across;
+  Background<T> background(ahead, all, left);
   for (int64_t i = 0; i < left_rows; i += kTile) {
     for (int64_t j = upper ? i : 0; j < right_rows; j += kTile) {
       if (upper && i == j) {
-        tile_products<T, true>(left + i * stride, right + j * stride, stride, padded_pixels, tiles);
+        tile_products<T, true>(left + i * stride, right + j * stride, stride, padded_pixels, tiles, background.line,
+                               background.line_bytes);
       } else {
-        tile_products<T, false>(left + i * stride, right + j * stride, stride, padded_pixels, tiles);
+        tile_products<T, false>(left + i * stride, right + j * stride, stride, padded_pixels, tiles, background.line,
+                                background.line_bytes);
       }
       tiles += kTileSlot<T>;
+      background.finish(1);
     }
   }
 }
@@ -150,11 +217,21 @@ static void accumulate(const T* tiles, int64_t slots, bool first, double* total)
 
 template <typename T, int Rows, int Columns>
 static void multiply_tile(const T* left, int64_t left_stride, const T* right, int64_t right_stride, int64_t depth,
-                          T* output, int64_t output_stride) {
+                          T* output, int64_t output_stride, bool streams, const char* line, int64_t line_bytes) {
   using V = vector_t<T>;
   constexpr int lanes = kLanes<T>;
   V sums[Rows][Columns] = {};
+  if (!streams) {
+    // Nobody has touched the output for long: ask for its lines now, they are written in the end.
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Columns; ++v) __builtin_prefetch(output + i * output_stride + v * lanes, 1);
+    }
+  }
   for (int64_t c = 0; c < depth; ++c) {
+    __builtin_prefetch(line, 0, 2);
+    line += line_bytes;
     V r[Columns];
 #pragma GCC unroll 4
     for (int v = 0; v < Columns; ++v) r[v] = load(right + v * lanes);
@@ -169,66 +246,84 @@ static void multiply_tile(const T* left, int64_t left_stride, const T* right, in
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < Columns; ++v) store(output + i * output_stride + v * lanes, sums[i][v]);
+    for (int v = 0; v < Columns; ++v) {
+      T* out = output + i * output_stride + v * lanes;
+      if (streams) {
+        stream(out, sums[i][v]);
+      } else {
+        store(out, sums[i][v]);
+      }
+    }
   }
 }
 
-// A strip is Columns vectors wide; `columns` of its elements exist in the output.
-template <typename E, int Columns>
-struct Strip {
+// The left side, the output and what is packed meanwhile, as all strips of one product share them.
+template <typename E>
+struct Multiplication {
   using T = accumulate_t<E>;
-  static constexpr int width = Columns * kLanes<T>;
 
   const T* left;
-  int64_t left_stride;
-  const T* right;
-  int64_t right_stride;
-  int64_t depth;
-  int64_t columns;
-  E* output;
+  int64_t left_stride, right_stride, depth, rows;
   int64_t output_stride;
+  bool streams;
+  Background<T> background;
 
-  template <int Rows>
-  void tile(int64_t i) const {
+  // A strip of Columns vectors, of which `columns` elements exist in the output.
+  template <int Rows, int Columns>
+  void tile(const T* right, int64_t i, int64_t columns, E* output) {
+    constexpr int width = Columns * kLanes<T>;
     E* out = output + i * output_stride;
+    bool stored = false;
     if constexpr (sizeof(E) == sizeof(T)) {
       if (columns >= width) {
-        multiply_tile<T, Rows, Columns>(left + i, left_stride, right, right_stride, depth, out, output_stride);
-        return;
+        multiply_tile<T, Rows, Columns>(left + i, left_stride, right, right_stride, depth, out, output_stride, streams,
+                                        background.line, background.line_bytes);
+        stored = true;
       }
     }
-    T buffer[Rows * width];
-    multiply_tile<T, Rows, Columns>(left + i, left_stride, right, right_stride, depth, buffer, width);
-    const int64_t present = columns < width ? columns : width;
-    for (int r = 0; r < Rows; ++r)
-      for (int64_t k = 0; k < present; ++k) convert(buffer[r * width + k], out + r * output_stride + k);
+    if (!stored) {
+      T buffer[Rows * width];
+      multiply_tile<T, Rows, Columns>(left + i, left_stride, right, right_stride, depth, buffer, width, false,
+                                      background.line, background.line_bytes);
+      const int64_t present = columns < width ? columns : width;
+      for (int r = 0; r < Rows; ++r)
+        for (int64_t k = 0; k < present; ++k) convert(buffer[r * width + k], out + r * output_stride + k);
+    }
+    background.finish(Rows);
   }
 
-  void all(int64_t rows) const {
+  template <int Columns>
+  void strip(const T* right, int64_t columns, E* output) {
     int64_t i = 0;
-    for (; i + kRows <= rows; i += kRows) tile<kRows>(i);
-    if (kRows == 8 && rows - i >= 4) tile<4>(i), i += 4;
-    if (rows - i >= 2) tile<2>(i), i += 2;
-    if (rows - i >= 1) tile<1>(i);
+    for (; i + kRows <= rows; i += kRows) tile<kRows, Columns>(right, i, columns, output);
+    if (kRows == 8 && rows - i >= 4) tile<4, Columns>(right, i, columns, output), i += 4;
+    if (rows - i >= 2) tile<2, Columns>(right, i, columns, output), i += 2;
+    if (rows - i >= 1) tile<1, Columns>(right, i, columns, output);
   }
 };
+
+// Vectors in the next strip when `left` remain: 4 go as 2 + 2, not 3 + 1.
+static inline int64_t strip_vectors(int64_t left) { return left == 4 ? 2 : left > kColumns ? kColumns : left; }
 
 template <typename E>
 static void multiply(const accumulate_t<E>* left, int64_t left_stride, const accumulate_t<E>* right,
                      int64_t right_stride, int64_t depth, int64_t rows, int64_t columns, E* output,
-                     int64_t output_stride) {
+                     int64_t output_stride, bool large, Packing<accumulate_t<E>>* ahead) {
   constexpr int lanes = kLanes<accumulate_t<E>>;
-  int64_t k = 0;
-  while (k < columns) {
-    const int64_t rest = columns - k, vectors = (rest + lanes - 1) / lanes;
-    const int64_t taken = vectors == 4 ? 2 : vectors > kColumns ? kColumns : vectors;  // 4 as 2 + 2, not 3 + 1
-    const auto* r = right + k;
-    E* out = output + k;
-    if (taken == 3) Strip<E, 3>{left, left_stride, r, right_stride, depth, rest, out, output_stride}.all(rows);
-    if (taken == 2) Strip<E, 2>{left, left_stride, r, right_stride, depth, rest, out, output_stride}.all(rows);
-    if (taken == 1) Strip<E, 1>{left, left_stride, r, right_stride, depth, rest, out, output_stride}.all(rows);
-    k += taken * lanes;
+  const int64_t vectors = (columns + lanes - 1) / lanes;
+  int64_t strips = 0;
+  for (int64_t v = 0; v < vectors; v += strip_vectors(vectors - v)) ++strips;
+  const bool aligned = reinterpret_cast<uintptr_t>(output) % CNNFAST_VECTOR_BYTES == 0 && output_stride % lanes == 0;
+  Multiplication<E> m{left, left_stride,   right_stride,     depth,
+                      rows, output_stride, large && aligned, {ahead, strips * rows, left}};
+  for (int64_t v = 0; v < vectors;) {
+    const int64_t taken = strip_vectors(vectors - v), k = v * lanes;
+    if (taken == 3) m.template strip<3>(right + k, columns - k, output + k);
+    if (taken == 2) m.template strip<2>(right + k, columns - k, output + k);
+    if (taken == 1) m.template strip<1>(right + k, columns - k, output + k);
+    v += taken;
   }
+  if (large) stream_fence();
 }
 
 template <typename E>

@@ -1,38 +1,43 @@
-// Weighted products of feature maps, sum_k w_k (x_ik - mu_i)(y_jk - nu_j), the work behind every matrix of the Gram family.
+// Weighted products of feature maps, sum_k w_k (x_ik - mu_i)(y_jk - nu_j), the work behind every matrix of the Gram
+// family.
 #pragma once
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
+#include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
 
 namespace cnnfast {
 
-// Channels come in blocks of about 64 and pixels in chunks, so that the panels of two blocks stay in a second-level cache.
-// Each chunk is summed in T, vector lane by vector lane; chunks are added in double, in order. None of the sizes depends
-// on the number of threads.
-constexpr int64_t kBlockChannels = 64;
-constexpr int64_t kPanelBytes = 512 * 1024;
+// Channels come in blocks of at most 80 and pixels in chunks, so that a thread's panels stay in a second-level cache.
+// Each chunk is summed in T, vector lane by vector lane; chunks are added in double, in order. None of the sizes
+// depends on the number of threads.
+constexpr int64_t kBlockChannels = 80;
+constexpr int64_t kPanelBytes = 640 * 1024;
 constexpr int64_t kLongestChunk = 4096;
 constexpr int64_t kShortestChunk = 512;
 constexpr int64_t kFewestItems = 16;
 
 struct Blocks {
-  int64_t channels, count, size;
+  int64_t channels, size, count;
 
-  Blocks(int64_t channels, int64_t tile)
-      : channels(channels),
-        count(divide_up(channels, kBlockChannels)),
-        size(round_up(divide_up(channels, std::max<int64_t>(count, 1)), tile)) {
+  // Whole tiles, and whole vectors of channels if there are several blocks: channels_last maps are read by vectors.
+  Blocks(int64_t channels, int64_t tile, int64_t lanes) : channels(channels), size(round_up(channels, tile)) {
+    if (channels > kBlockChannels) size = kBlockChannels / std::lcm(tile, lanes) * std::lcm(tile, lanes);
     count = size ? divide_up(channels, size) : 0;
   }
   int64_t begin(int64_t block) const { return block * size; }
   int64_t rows(int64_t block) const { return std::min(size, channels - begin(block)); }
 };
 
-// The finished sums of one pair of blocks. Calls f(i, j, sum) with indices of channels; of a symmetric matrix's diagonal
-// block only the upper triangle.
+// The finished sums of one pair of blocks. Calls f(i, j, sum) with indices of channels; of a symmetric matrix's
+// diagonal block only the upper triangle.
 struct BlockSums {
   const double* tiles;
   int64_t tile, slot, first_row, first_column, rows, columns;
@@ -57,7 +62,8 @@ class Products {
   using T = accumulate_t<EX>;
   static_assert(std::is_same_v<T, accumulate_t<EY>>);
 
-  // shifts: (N, R, C) or null. With `symmetric`, x and y are the same maps and only blocks on and above the diagonal exist.
+  // shifts: (N, R, C) or null. With `symmetric`, x and y are the same maps and only blocks on and above the diagonal
+  // exist.
   Products(const Features<EX>& x, const Features<EY>& y, const PixelWeights<T>& weights, const T* x_shift,
            const T* y_shift, bool symmetric)
       : x_(x),
@@ -66,19 +72,19 @@ class Products {
         x_shift_(x_shift),
         y_shift_(y_shift),
         symmetric_(symmetric),
-        x_blocks_(x.channels, gram_kernels<EX>().tile),
-        y_blocks_(y.channels, gram_kernels<EX>().tile) {
-    const int64_t tile = gram_kernels<EX>().tile, lanes = gram_kernels<EX>().lanes;
-    one_panel_ = symmetric && x_blocks_.count <= 1 && !weights.data;
-    const int64_t rows = one_panel_ ? x_blocks_.size : x_blocks_.size + y_blocks_.size;
+        x_blocks_(x.channels, simd().tile, simd().lanes),
+        y_blocks_(y.channels, simd().tile, simd().lanes) {
+    const int64_t tile = simd().tile, lanes = simd().lanes;
+    single_block_ = symmetric && x_blocks_.count <= 1;
+    const int64_t row_bytes = panels() * std::max<int64_t>(x_blocks_.size, y_blocks_.size) * int64_t(sizeof(T));
     const int64_t longest =
-        std::clamp<int64_t>(kPanelBytes / int64_t(sizeof(T)) / std::max<int64_t>(rows, 1), kShortestChunk, kLongestChunk);
+        std::clamp<int64_t>(kPanelBytes / std::max<int64_t>(row_bytes, 1), kShortestChunk, kLongestChunk);
     const int64_t wanted = divide_up(kFewestItems, std::max<int64_t>(x.batch * weights.regions * x_blocks_.count, 1));
     chunks_ = std::max({int64_t(1), divide_up(x.pixels, longest), std::min(wanted, x.pixels / kShortestChunk)});
     chunk_ = round_up(divide_up(x.pixels, chunks_), lanes);
     chunks_ = std::max<int64_t>(1, chunk_ ? divide_up(x.pixels, chunk_) : 1);
     stride_ = chunk_ + lanes;  // not a power of two: rows must not fall into the same cache sets
-    slots_ = (x_blocks_.size / tile) * (y_blocks_.size / tile) * gram_kernels<EX>().tile_slot;
+    slots_ = (x_blocks_.size / tile) * (y_blocks_.size / tile) * simd().tile_slot;
     pairs_ = symmetric ? x_blocks_.count * (x_blocks_.count + 1) / 2 : x_blocks_.count * y_blocks_.count;
   }
 
@@ -89,53 +95,82 @@ class Products {
   void run(const Finish& finish) const {
     const int64_t matrices = x_.batch * weights_.regions;
     // A matrix's sums live until its last chunk: a few matrices at a time bound the memory of large batches.
-    const int64_t group = std::max<int64_t>(1, std::min(matrices, (int64_t(1) << 20) / std::max<int64_t>(pairs_ * slots_, 1)));
-    for (int64_t first = 0; first < matrices; first += group) run_group(first, std::min(group, matrices - first), finish);
+    const int64_t group =
+        std::max<int64_t>(1, std::min(matrices, (int64_t(1) << 20) / std::max<int64_t>(pairs_ * slots_, 1)));
+    for (int64_t first = 0; first < matrices; first += group)
+      run_group(first, std::min(group, matrices - first), finish);
   }
 
  private:
-  // Working memory of one thread.
-  struct Workspace {
-    T *left, *right, *weight, *ones, *tiles;
+  // Working memory of one thread. Panels change roles by swapping: the one packed ahead becomes the right or the left
+  // one.
+  struct Worker {
+    T *left = nullptr, *right = nullptr, *spare = nullptr, *scaled = nullptr, *weight = nullptr, *ones = nullptr;
+    T* tiles = nullptr;
+    int64_t prepared = -1;  // the item whose left panel is packed already
   };
-  int64_t workspace_size() const {
-    return (x_blocks_.size + (one_panel_ ? 0 : y_blocks_.size)) * stride_ + 2 * stride_ + slots_;
+
+  static const GramKernels<EX>& simd() { return gram_kernels<EX>(); }
+  int64_t panel_size() const { return std::max(x_blocks_.size, y_blocks_.size) * stride_; }
+  int64_t panels() const { return (single_block_ ? 2 : 3) + (weights_.data ? 1 : 0); }
+  int64_t worker_size() const {
+    return round_up(panels() * panel_size() + 2 * stride_ + slots_, 64 / int64_t(sizeof(T)));
   }
-  Workspace workspace(T* memory) const {
-    Workspace w;
-    w.left = memory;
-    w.right = one_panel_ ? w.left : w.left + x_blocks_.size * stride_;
-    w.weight = w.right + y_blocks_.size * stride_;
-    w.ones = w.weight + stride_;
-    w.tiles = w.ones + stride_;
+  Worker worker(T* memory) const {
+    Worker w;
+    const auto take = [&](int64_t size) { return std::exchange(memory, memory + size); };
+    w.left = take(panel_size());
+    w.spare = take(panel_size());
+    if (!single_block_) w.right = take(panel_size());
+    if (weights_.data) w.scaled = take(panel_size());
+    w.weight = take(stride_);
+    w.ones = take(stride_);
+    w.tiles = take(slots_);
     return w;
+  }
+
+  // One block of channels of x in one chunk of one matrix.
+  struct Item {
+    int64_t matrix, n, r, chunk, row, start, pixels, padded;
+  };
+  Item item_at(int64_t first, int64_t index) const {
+    Item item;
+    item.matrix = first + index / (chunks_ * x_blocks_.count);
+    item.n = item.matrix / weights_.regions;
+    item.r = item.matrix % weights_.regions;
+    item.chunk = index / x_blocks_.count % chunks_;
+    item.row = index % x_blocks_.count;
+    item.start = item.chunk * chunk_;
+    item.pixels = std::min(chunk_, x_.pixels - item.start);
+    item.padded = round_up(item.pixels, simd().lanes);
+    return item;
   }
 
   template <typename Finish>
   void run_group(int64_t first, int64_t matrices, const Finish& finish) const {
-    const int64_t rows = x_blocks_.count, items = matrices * chunks_ * rows, workers = worker_count(items);
+    const int64_t items = matrices * chunks_ * x_blocks_.count, workers = worker_count(items);
     const Scratch<double> sums(matrices * pairs_ * slots_);
     const std::unique_ptr<Turn[]> turns(new Turn[matrices * pairs_]);
-    const int64_t size = round_up(workspace_size(), 64 / int64_t(sizeof(T)));
-    const Scratch<T> memory(workers * size);
-    for_each_item(items, workers, [&](int64_t worker, int64_t item) {
-      const int64_t matrix = item / (chunks_ * rows), chunk = item / rows % chunks_, row = item % rows;
-      const Workspace w = workspace(memory.get() + worker * size);
-      products_of_row(w, first + matrix, chunk, row, [&](int64_t column, int64_t pair) {
-        const int64_t slot = matrix * pairs_ + pair;
+    const Scratch<T> memory(workers * worker_size());
+    std::vector<Worker> states;
+    for (int64_t i = 0; i < workers; ++i) states.push_back(worker(memory.get() + i * worker_size()));
+    for_each_item(items, workers, [&](int64_t w, int64_t index, int64_t next) {
+      const Item item = item_at(first, index);
+      products_of_item(states[w], index, item, next, first, [&](int64_t column, int64_t pair) {
+        const int64_t slot = (item.matrix - first) * pairs_ + pair;
         double* total = sums.get() + slot * slots_;
-        turns[slot].await(chunk);
-        gram_kernels<EX>().accumulate(w.tiles, slots_, chunk == 0, total);
-        if (chunk + 1 == chunks_) finish(first + matrix, pair, block_sums(total, row, column));
-        turns[slot].finish(chunk);
+        turns[slot].await(item.chunk);
+        simd().accumulate(states[w].tiles, slots_, item.chunk == 0, total);
+        if (item.chunk + 1 == chunks_) finish(item.matrix, pair, block_sums(total, item.row, column));
+        turns[slot].finish(item.chunk);
       });
     });
   }
 
   BlockSums block_sums(const double* total, int64_t row, int64_t column) const {
     return {total,
-            gram_kernels<EX>().tile,
-            gram_kernels<EX>().tile_slot,
+            simd().tile,
+            simd().tile_slot,
             x_blocks_.begin(row),
             y_blocks_.begin(column),
             x_blocks_.rows(row),
@@ -143,50 +178,64 @@ class Products {
             symmetric_ && row == column};
   }
 
-  // Products of one block of x with all its blocks of y over one chunk; done(column, pair) after each.
+  // Products of one block of x with all its blocks of y; done(column, pair) after each. The panel that comes next is
+  // packed meanwhile.
   template <typename Done>
-  void products_of_row(const Workspace& w, int64_t matrix, int64_t chunk, int64_t row, const Done& done) const {
-    const int64_t n = matrix / weights_.regions, r = matrix % weights_.regions;
-    const int64_t start = chunk * chunk_, pixels = std::min(chunk_, x_.pixels - start);
-    const int64_t padded = round_up(pixels, gram_kernels<EX>().lanes);
-    const T* weight = weights_.row(n, r);
-    if (weight) fill(w.weight, weight + start, pixels, padded);
-    if (x_shift_ || y_shift_) fill(w.ones, nullptr, pixels, padded);
-    const Slice at{n, r, start, pixels, padded};
-    pack(x_, x_blocks_, row, x_shift_, at, w, w.left);
-    for (int64_t column = symmetric_ ? row : 0; column < y_blocks_.count; ++column) {
-      const bool upper = symmetric_ && row == column;
-      const T* right = w.right;
-      if (upper && !weight) {
-        right = w.left;
-      } else {
-        pack(y_, y_blocks_, column, y_shift_, at, w, w.right);
-      }
-      if (weight && column == (symmetric_ ? row : 0))
-        gram_kernels<EX>().shift_and_scale(w.left, nullptr, w.weight, x_blocks_.rows(row), padded, w.left, stride_);
-      gram_kernels<EX>().row_products(w.left, right, stride_, round_up(x_blocks_.rows(row), gram_kernels<EX>().tile),
-                                      round_up(y_blocks_.rows(column), gram_kernels<EX>().tile), padded, upper, w.tiles);
-      done(column, pair_index(row, column));
+  void products_of_item(Worker& w, int64_t index, const Item& item, int64_t next, int64_t first,
+                        const Done& done) const {
+    if (w.prepared != index) complete(packing(x_, x_blocks_, item.row, item, w.left));
+    const T* left = prepare_left(w, item);
+    const int64_t begin = symmetric_ ? item.row : 0;
+    if (!symmetric_ && y_blocks_.count > 0) complete(packing(y_, y_blocks_, begin, item, w.right));
+    for (int64_t column = begin; column < y_blocks_.count; ++column) {
+      const bool diagonal = symmetric_ && item.row == column, last = column + 1 == y_blocks_.count;
+      if (!diagonal) shift(y_, y_blocks_, column, y_shift_, item, w, w.right);
+      Packing<T> ahead;
+      if (!last) ahead = packing(y_, y_blocks_, column + 1, item, w.spare);
+      const Item following = item_at(first, std::max<int64_t>(next, 0));
+      if (last && next >= 0) ahead = packing(x_, x_blocks_, following.row, following, w.spare);
+      simd().row_products(left, diagonal ? w.left : w.right, stride_, round_up(x_blocks_.rows(item.row), simd().tile),
+                          round_up(y_blocks_.rows(column), simd().tile), item.padded, diagonal, w.tiles,
+                          last && next < 0 ? nullptr : &ahead);
+      if (!last) std::swap(w.right, w.spare);
+      if (last && next >= 0) std::swap(w.left, w.spare);
+      done(column, pair_index(item.row, column));
     }
+    w.prepared = y_blocks_.count > begin ? next : -1;
   }
 
   int64_t pair_index(int64_t row, int64_t column) const {
     return symmetric_ ? row * y_blocks_.count - row * (row - 1) / 2 + column - row : row * y_blocks_.count + column;
   }
 
-  struct Slice {
-    int64_t n, r, start, pixels, padded;
-  };
+  template <typename E>
+  Packing<T> packing(const Features<E>& features, const Blocks& blocks, int64_t block, const Item& item,
+                     T* panel) const {
+    const int64_t rows = blocks.rows(block);
+    return gram_kernels<E>().pack(features.at(item.n, blocks.begin(block), item.start), features.channel_stride,
+                                  features.pixel_stride, rows, round_up(rows, simd().tile), item.pixels, panel,
+                                  stride_);
+  }
+  static void complete(Packing<T> packing) { packing.advance(packing, packing.steps); }
+
+  // Centres the packed left panel; with weights, returns its product with them.
+  const T* prepare_left(const Worker& w, const Item& item) const {
+    if (x_shift_ || y_shift_) fill(w.ones, nullptr, item.pixels, item.padded);
+    shift(x_, x_blocks_, item.row, x_shift_, item, w, w.left);
+    const T* weight = weights_.row(item.n, item.r);
+    if (!weight) return w.left;
+    fill(w.weight, weight + item.start, item.pixels, item.padded);
+    simd().shift_and_scale(w.left, nullptr, w.weight, round_up(x_blocks_.rows(item.row), simd().tile), item.padded,
+                           w.scaled, stride_);
+    return w.scaled;
+  }
 
   template <typename E>
-  void pack(const Features<E>& features, const Blocks& blocks, int64_t block, const T* shift, const Slice& at,
-            const Workspace& w, T* panel) const {
-    const int64_t rows = blocks.rows(block), begin = blocks.begin(block);
-    gram_kernels<E>().pack(features.at(at.n, begin, at.start), features.channel_stride, features.pixel_stride, rows,
-                           round_up(rows, gram_kernels<E>().tile), at.pixels, panel, stride_);
-    if (!shift) return;
-    const T* means = shift + (at.n * weights_.regions + at.r) * features.channels + begin;
-    gram_kernels<E>().shift_and_scale(panel, means, w.ones, rows, at.padded, panel, stride_);
+  void shift(const Features<E>& features, const Blocks& blocks, int64_t block, const T* means, const Item& item,
+             const Worker& w, T* panel) const {
+    if (!means) return;
+    means += item.matrix * features.channels + blocks.begin(block);
+    simd().shift_and_scale(panel, means, w.ones, blocks.rows(block), item.padded, panel, stride_);
   }
 
   static void fill(T* row, const T* source, int64_t pixels, int64_t padded) {
@@ -198,7 +247,7 @@ class Products {
   Features<EY> y_;
   PixelWeights<T> weights_;
   const T *x_shift_, *y_shift_;
-  bool symmetric_, one_panel_;
+  bool symmetric_, single_block_;
   Blocks x_blocks_, y_blocks_;
   int64_t chunks_, chunk_, stride_, slots_, pairs_;
 };
