@@ -35,6 +35,14 @@ void for_each_item(int64_t items, int64_t workers, const Body& body) {
   });
 }
 
+// The position-th of `items` when the items are cut into `workers` runs that advance side by side: threads then write to
+// memory far from each other and do not wait for each other's page faults.
+inline int64_t side_by_side(int64_t position, int64_t items, int64_t workers) {
+  const int64_t shortest = items / workers, longer = items % workers;  // the first `longer` runs have one item more
+  const int64_t run = position % workers, step = position / workers;
+  return run * shortest + std::min(run, longer) + step;
+}
+
 // Lets steps 0, 1, 2, ... of one sum happen in that order, whichever worker does them: the bits of the result do not
 // depend on the number of threads. Free of deadlock because items are handed out in increasing order.
 class Turn {

@@ -66,7 +66,9 @@ class Application {
       T* begin = memory.get() + i * size;
       states[i] = {begin, begin + panel, begin + 2 * panel, begin + 2 * panel + depth_ * stride_, -1};
     }
-    for_each_item(items, workers, [&](int64_t worker, int64_t item, int64_t next) {
+    for_each_item(items, workers, [&](int64_t worker, int64_t position, int64_t next_position) {
+      const int64_t item = side_by_side(position, items, workers);
+      const int64_t next = next_position < 0 ? -1 : side_by_side(next_position, items, workers);
       Worker& w = states[worker];
       if (w.prepared != item) {
         Packing<T> packing = pack(item, w.current);
