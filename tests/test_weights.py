@@ -345,8 +345,8 @@ class TestDiscovery:
         first = find_weights()[0]
         assert (first.path, first.arch, first.preprocessing, first.source) == (path, "vgg16", "caffe", "CNNFAST_VGG")
         assert first.sha256 == sha256_of(path) and len(find_weights()) == 3
-        assert "VGG-16 from CNNFAST_VGG (vgg16-00b39a1b.pth, input caffe); VGG weights by" in first.describe()
-        assert first.load().source == first.describe()
+        assert "VGG-16 from CNNFAST_VGG (vgg16-00b39a1b.pth), input caffe; VGG weights by" in first.describe()
+        assert first.load().describe() == first.describe()
         other = write(tmp_path / "vgg19-d01eb7cb.pth", named(tiny_vgg(), "vgg19", "numbers"))
         assert auto_weights(other).path == other
 

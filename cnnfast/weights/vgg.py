@@ -13,7 +13,14 @@ from torch import Tensor
 
 from cnnfast._atomic import atomic_write
 from cnnfast.weights.architecture import VGG_ARCHITECTURES, vgg_convolution_names, vgg_layer_names
-from cnnfast.weights.conventions import KNOWN_FILES, PREPROCESSINGS, UNKNOWN_LICENCE, KnownFile, check_preprocessing
+from cnnfast.weights.conventions import (
+    KNOWN_FILES,
+    PREPROCESSINGS,
+    UNKNOWN_LICENCE,
+    KnownFile,
+    check_preprocessing,
+    describe,
+)
 from cnnfast.weights.files import TensorFile, WeightsError, _import, read_tensors, sha256_of
 
 _NAMED = re.compile(r"(conv[1-5]_[1-4])[._/](weight|bias)")
@@ -40,6 +47,10 @@ class VGGWeights:
     preprocessing: str
     licence: str = UNKNOWN_LICENCE
     source: str = "given tensors"
+
+    def describe(self) -> str:
+        """One line for people: network, origin, input convention and licence."""
+        return describe(self.arch, self.source, self.preprocessing, self.licence)
 
     @classmethod
     def from_state_dict(cls, tensors: Mapping[str, Tensor], preprocessing: str) -> VGGWeights:

@@ -113,7 +113,7 @@ class VGGFeatures(nn.Module):
         _check_options(pool, pool_scale, compute_dtype, dtype)
         loaded = _resolve(weights, preprocessing, arch)
         self.arch = loaded.arch
-        self.description = loaded.source
+        self.description = loaded.describe()
         self.taps = _check_taps(taps, loaded.arch)
         self.compute_dtype = compute_dtype
         self.preprocessing = InputConvention(PREPROCESSINGS[loaded.preprocessing], device=device, dtype=dtype)
@@ -312,7 +312,7 @@ def _check_options(pool: str, pool_scale: float, compute_dtype: torch.dtype | No
 
 
 def _check_taps(taps: Sequence[str], arch: str) -> tuple[str, ...]:
-    if isinstance(taps, str) or not all(isinstance(tap, str) for tap in taps):
+    if isinstance(taps, str) or not isinstance(taps, Iterable) or not all(isinstance(tap, str) for tap in taps):
         raise TypeError(f"VGGFeatures: expected taps a sequence of layer names, got {taps!r}")
     names = vgg_layer_names(arch)
     for tap in taps:
