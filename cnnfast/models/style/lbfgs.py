@@ -15,6 +15,7 @@ HISTORY = 20
 MAX_HALVINGS = 10
 ARMIJO = 1e-4
 CURVATURE = 1e-10
+GROWTH = 10.0
 
 
 class _Pairs(NamedTuple):
@@ -55,7 +56,8 @@ class LBFGS(PictureOptimizer):
     two passes over the history and a few products of history x history matrices, instead of 4 x history small kernels.
     The step is x' = clip(x - t H g), with t halved until f(x') <= f(x) + 1e-4 g^T (x' - x). Elements that sit on a
     bound with the gradient pushing outward are frozen for the step, and clipped elements leave the new pair. The first
-    step is t = min(1, 1/|g|_1); a pair with s^T y <= 1e-10 y^T y is dropped.
+    step is t = min(1, 1/|g|_1); a pair with s^T y <= 1e-10 y^T y is dropped. As long as there is no pair, because f
+    curves downward along the steps, each accepted step makes the next one ten times as long.
 
     After a non-finite loss or gradient the last good x is kept, the history is cleared and the next step is a quarter
     as long; the fifth failure in a row raises. On CUDA one evaluation costs one synchronisation.
@@ -202,12 +204,14 @@ class LBFGS(PictureOptimizer):
                 return self._failed(state, forgetful)
             if verdict.accepted:
                 kept = self._remember(pairs, s, y) if verdict.sy > CURVATURE * verdict.yy else pairs
+                scale = 1.0 if kept.slots else GROWTH * state.scale
                 memory = _Memory(new_gradient, kept)
-                return State(trial, verdict.loss, state.iterations + 1, 0, 1.0, False, memory)
+                return State(trial, verdict.loss, state.iterations + 1, 0, scale, False, memory)
             if verdict.predicted >= 0 and pairs.slots:
                 break
         # A search that fails along the steepest descent direction has met the rounding error of f.
-        return state._replace(extra=forgetful, stalled=not pairs.slots, iterations=state.iterations + 1)
+        stalled = not pairs.slots and state.scale <= 1
+        return state._replace(extra=forgetful, stalled=stalled, scale=1.0, iterations=state.iterations + 1)
 
     def _judge(
         self, state: State, trial: Tensor, loss: Tensor, gradient: Tensor, steepest: Tensor

@@ -24,7 +24,6 @@ class TextureObjective:
         weights: "relative" or "gatys".
         padding: the extractor's padding for the picture, if it is not that for the sample; "circular" makes the
             picture wrap around.
-        channels_last: memory format of the picture.
 
     Source: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015, equations 3, 4.
     """
@@ -36,14 +35,16 @@ class TextureObjective:
         *,
         weights: str = "relative",
         padding: str | None = None,
-        channels_last: bool = False,
     ) -> None:
         factor = RELATIVE_FACTOR if weights == "relative" else 1.0
         self._loss = TextureLoss({name: factor * w for name, w in layers.items()}, extractor, weights=weights)
         self._extractor = extractor
         self._sample_padding: str | None = getattr(extractor, "padding", None)
         self._padding = padding or self._sample_padding
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        # Convolutions take over the layout of the picture; it should be that of their weights.
+        weights = [p for p in extractor.parameters() if p.dim() == 4]
+        wanted = bool(weights) and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+        self._format = torch.channels_last if wanted else torch.contiguous_format
         self._tiled: TiledTextureLoss | None = None
         self._terms: dict[str, Tensor] = {}
         self._zero_loss = 1.0

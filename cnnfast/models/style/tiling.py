@@ -4,7 +4,8 @@ A Gram matrix is a sum over positions. A first pass without gradient adds up G o
 from the sum; a second pass computes each tile's features again and sends dF = 2 R F back into the picture. A tile is
 read with a halo as wide as the receptive field reaches, starts on a multiple of the network's stride, and only its
 interior counts, so every feature enters once, with the value it has in the whole picture. Tiles at the picture's edge
-meet the network's own padding there, and no other tile does. Periodic pictures are read across their edges instead.
+meet the network's own padding there, and no other tile does. Periodic pictures are read across their edges instead, and
+a last position that reaches into the next period counts by its share of this one.
 """
 
 from __future__ import annotations
@@ -67,12 +68,28 @@ def _stride_of(length: int, positions: int, stride: int) -> int:
     )
 
 
-def _interior(features: Tensor, rows: Span, columns: Span, stride: int) -> Tensor:
-    ranges = []
-    for span, positions in ((rows, features.shape[-2]), (columns, features.shape[-1])):
+class _Part(NamedTuple):
+    """A tile's share of a feature map [1,C,h,w], and how much each position counts [1,1,h,w] (None: 1)."""
+
+    features: Tensor
+    weight: Tensor | None
+
+    @property
+    def total(self) -> float:
+        return self.features.shape[-2:].numel() if self.weight is None else float(self.weight.sum())
+
+
+def _interior(features: Tensor, rows: Span, columns: Span, size: tuple[int, int], stride: int) -> _Part:
+    """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
+    ranges, shares = [], []
+    for span, positions, side in zip((rows, columns), features.shape[-2:], size, strict=True):
         step = _stride_of(span.high - span.low, positions, stride)
         ranges.append(slice((span.start - span.low) // step, (span.stop - span.low) // step))
-    return features[..., ranges[0], ranges[1]]
+        starts = torch.arange(span.start // step, span.stop // step, device=features.device) * step
+        shares.append(((side - starts) / step).clamp(0, 1))
+    complete = rows.stop <= size[0] and columns.stop <= size[1]
+    weight = None if complete else torch.outer(*shares)[None, None].to(features.dtype)
+    return _Part(features[..., ranges[0], ranges[1]], weight)
 
 
 class TiledTextureLoss:
@@ -123,9 +140,9 @@ class TiledTextureLoss:
                 self._send_back(image, rows, columns, slopes, gradient)
         return torch.stack(list(terms.values())).sum(), gradient, terms
 
-    def _features(self, tile: Tensor, rows: Span, columns: Span) -> dict[str, Tensor]:
+    def _parts(self, tile: Tensor, rows: Span, columns: Span, size: tuple[int, int]) -> dict[str, _Part]:
         features = self._extractor(tile)
-        return {name: _interior(features[name], rows, columns, self._stride) for name in self._losses}
+        return {name: _interior(features[name], rows, columns, size, self._stride) for name in self._losses}
 
     def _read(self, image: Tensor, rows: Span, columns: Span) -> Tensor:
         if not self._periodic:
@@ -148,25 +165,26 @@ class TiledTextureLoss:
 
     def _single(self, image: Tensor, rows: Span, columns: Span, gradient: Tensor) -> dict[str, Tensor]:
         tile = self._read(image, rows, columns).clone().requires_grad_(True)
-        features = self._features(tile, rows, columns)
-        terms = {name: loss(features[name]) for name, loss in self._losses.items()}
+        parts = self._parts(tile, rows, columns, image.shape[-2:])
+        terms = {name: loss(*parts[name]) for name, loss in self._losses.items()}
         (part,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), tile)
         self._add(gradient, rows, columns, part)
         return {name: term.detach() for name, term in terms.items()}
 
     @torch.no_grad()
-    def _grams(self, image: Tensor, tiles: list[tuple[Span, Span]]) -> dict[str, tuple[Tensor, int]]:
+    def _grams(self, image: Tensor, tiles: list[tuple[Span, Span]]) -> dict[str, tuple[Tensor, float]]:
         """Unnormalised Gram matrix [1,C,C] and number of positions of every layer."""
-        sums: dict[str, tuple[Tensor, int]] = {}
+        sums: dict[str, tuple[Tensor, float]] = {}
         for rows, columns in tiles:
-            for name, part in self._features(self._read(image, rows, columns), rows, columns).items():
-                gram, positions = gram_matrix(part, "none"), part.shape[-2] * part.shape[-1]
+            parts = self._parts(self._read(image, rows, columns), rows, columns, image.shape[-2:])
+            for name, part in parts.items():
+                gram, positions = gram_matrix(part.features, "none", weight=part.weight), part.total
                 if name in sums:
                     gram, positions = gram + sums[name][0], positions + sums[name][1]
                 sums[name] = gram, positions
         return sums
 
-    def _terms(self, grams: dict[str, tuple[Tensor, int]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _terms(self, grams: dict[str, tuple[Tensor, float]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Every layer's term w s sum (G/M - T)^2 and 2 dL/dG = 4 w s (G/M - T) / M, with G the sum over positions."""
         terms, slopes = {}, {}
         for name, (gram, positions) in grams.items():
@@ -181,11 +199,14 @@ class TiledTextureLoss:
 
     def _send_back(self, image: Tensor, rows: Span, columns: Span, slopes: dict[str, Tensor], gradient: Tensor) -> None:
         tile = self._read(image, rows, columns).clone().requires_grad_(True)
-        features = self._features(tile, rows, columns)
-        cotangents = []
-        for name, part in features.items():
+        parts = self._parts(tile, rows, columns, image.shape[-2:])
+        outputs, cotangents = [], []
+        for name, part in parts.items():
+            features = part.features
             with torch.no_grad():
-                flat = slopes[name] @ part.flatten(2).to(slopes[name].dtype)
-                cotangents.append(flat.to(part.dtype).view_as(part))
-        (part,) = torch.autograd.grad(list(features.values()), tile, cotangents)
-        self._add(gradient, rows, columns, part)
+                slope = (slopes[name] @ features.flatten(2).to(slopes[name].dtype)).view_as(features)
+                slope = slope if part.weight is None else slope * part.weight
+            outputs.append(features)
+            cotangents.append(slope.to(features.dtype))
+        (share,) = torch.autograd.grad(outputs, tile, cotangents)
+        self._add(gradient, rows, columns, share)

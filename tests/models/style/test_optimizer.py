@@ -105,6 +105,15 @@ class TestLBFGS:
         assert all(b <= a + 1e-12 for a, b in itertools.pairwise(losses))
         assert evaluate(optimizer.result)[1].abs().max() < 1e-6
 
+    @pytest.mark.parametrize("factor", [1e-3, 1e6])
+    def test_leaves_a_maximum_quickly(self, factor):
+        def evaluate(x):
+            return factor * (x**4 - x**2).sum(), factor * (4 * x**3 - 2 * x)
+
+        optimizer = LBFGS(torch.full((5000,), 1e-3, dtype=torch.float64), evaluate)
+        expected = torch.full((5000,), 0.5**0.5, dtype=torch.float64)
+        torch.testing.assert_close(run(optimizer, 30), expected, rtol=0, atol=1e-4)
+
     def test_constant_function_stalls_at_once(self):
         optimizer = LBFGS(torch.ones(5), lambda x: (x.new_tensor(3.0), torch.zeros_like(x)))
         assert optimizer.step() == 3.0
