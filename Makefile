@@ -37,8 +37,8 @@ $(VENV)/weights-installed: $(VENV)/torch-installed
 
 demo: $(VENV)/run-installed $(VENV)/weights-installed
 	@mkdir -p demo
-	$(BIN)/python examples/crop_sample.py gravel demo/gravel.png --size 128
-	$(BIN)/cnnfast texture demo/gravel.png -o demo/gravel_256.png --size 256 --side-by-side demo/gravel_side_by_side.png
+	$(BIN)/cnnfast texture "$$($(BIN)/python -c 'import skimage; print(skimage.__path__[0])')/data/gravel.png" \
+	  --crop 128x128 --size 256 -o demo/gravel.png --side-by-side demo/gravel_side_by_side.png
 
 test: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python -m pytest
@@ -47,7 +47,7 @@ test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/dev-installed $(VENV)/weights-installed
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .
