@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Usage: other_torch.sh PYTHON WHEEL TORCH
+# Installs a wheel that was built under another torch into a new environment with TORCH (as in torch==2.13.0+cpu) and
+# runs the tests of the operators there, outside the source folder. Nothing is compiled.
+set -euo pipefail
+wheel=$(realpath "$2")
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+"$1" -m venv "$folder/venv"
+python="$folder/venv/bin/python"
+"$python" -m pip install --quiet "$3" numpy pytest hypothesis expecttest
+"$python" -m pip install --quiet --no-deps "$wheel"
+cp -r "$root/tests" "$root/pyproject.toml" "$folder"
+cd "$folder"
+"$python" -c "import cnnfast, torch; print('torch', torch.__version__, 'runs', cnnfast.build_info())"
+"$python" -m pytest -p no:cacheprovider --quiet tests/ops tests/reference
