@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import cnnfast
 from cnnfast.models.style.network import VGGFeatures
 from cnnfast.weights import (
     PREPROCESSINGS,
@@ -378,5 +379,6 @@ class TestDiscovery:
             f"try: load_vgg({str(tmp_path / 'a.h5')!r})\n"
             "except ImportError as error: print(error)"
         )
-        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        root = Path(cnnfast.__file__).parents[1]
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
         assert "expected the package h5py" in result.stdout and "cnnfast[models]" in result.stdout
