@@ -16,7 +16,7 @@ class _Moments(NamedTuple):
 
     adam: dict[str, Any]
     average: Tensor
-    count: int
+    steps: int
     good: Tensor
 
 
@@ -98,22 +98,22 @@ class Adam(PictureOptimizer):
         adam.step()
         x = self._project(parameter.detach())
         average = torch.lerp(moments.average, x, 1 - self._decay)
-        return x, _Moments(dict(adam.state[parameter]), average, moments.count + 1, state.x)
+        return x, _Moments(dict(adam.state[parameter]), average, moments.steps + 1, state.x)
 
     @property
     def result(self) -> Tensor:
         """Bias-corrected mean of the iterates; the start before the first step."""
         state = self._state
-        if state.extra.count == 0:
+        if state.extra.steps == 0:
             return state.x
-        return self._project(state.extra.average / (1 - self._decay**state.extra.count))
+        return self._project(state.extra.average / (1 - self._decay**state.extra.steps))
 
     def state_dict(self) -> dict[str, Any]:
         """State as plain tensors and numbers."""
         state, saved = self._common_state()
         moments = state.extra
         saved["adam"] = {key: value.clone() for key, value in moments.adam.items()}
-        saved |= {"average": moments.average.clone(), "count": moments.count, "good": moments.good.clone()}
+        saved |= {"average": moments.average.clone(), "count": moments.steps, "good": moments.good.clone()}
         return saved
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cnnfast.layers import TextureLoss
+from cnnfast.layers import StyleLoss, TextureLoss
 from cnnfast.models.style.tiling import TiledTextureLoss
 
 # Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
@@ -42,8 +42,8 @@ class TextureObjective:
         self._sample_padding: str | None = getattr(extractor, "padding", None)
         self._padding = padding or self._sample_padding
         # Convolutions take over the layout of the picture; it should be that of their weights.
-        weights = [p for p in extractor.parameters() if p.dim() == 4]
-        wanted = bool(weights) and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+        kernels = [p for p in extractor.parameters() if p.dim() == 4]
+        wanted = bool(kernels) and all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
         self._format = torch.channels_last if wanted else torch.contiguous_format
         self._tiled: TiledTextureLoss | None = None
         self._terms: dict[str, Tensor] = {}
@@ -62,23 +62,26 @@ class TextureObjective:
         self._pad(self._sample_padding)
         self._loss.set_target(sample[None].contiguous(memory_format=self._format), pixel_weight)
         self._pad(self._padding)
-        self._zero_loss = sum(self._zero_term(loss) for loss in self._loss.losses.values())
+        self._zero_loss = sum(map(self._zero_term, self._losses.values()))
 
     @staticmethod
-    def _zero_term(loss: nn.Module) -> float:
+    def _zero_term(loss: StyleLoss) -> float:
         """A layer's loss of a picture whose features are all zero."""
-        target = loss.target
-        return float(loss(target.new_zeros(1, target.shape[-1], 1)))  # type: ignore[operator, union-attr, arg-type]
+        assert loss.target is not None
+        return float(loss(loss.target.new_zeros(1, loss.target.shape[-1], 1)))
+
+    @property
+    def _losses(self) -> dict[str, StyleLoss]:
+        return dict(self._loss.losses.items())  # type: ignore[arg-type]
 
     def use_tiles(self, tile: int | None, *, halo: int = 0, stride: int = 1) -> None:
         """Evaluate in tiles of that many px, or (None) the whole picture at once."""
         if tile is None:
             self._tiled = None
             return
-        losses = dict(self._loss.losses.items())
         self._tiled = TiledTextureLoss(
             self._extractor,
-            losses,  # type: ignore[arg-type]
+            self._losses,
             tile=tile,
             halo=halo,
             stride=stride,

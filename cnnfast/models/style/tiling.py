@@ -10,7 +10,7 @@ a last position that reaches into the next period counts by its share of this on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -79,7 +79,7 @@ class _Part(NamedTuple):
         return self.features.shape[-2:].numel() if self.weight is None else float(self.weight.sum())
 
 
-def _interior(features: Tensor, rows: Span, columns: Span, size: tuple[int, int], stride: int) -> _Part:
+def _interior(features: Tensor, rows: Span, columns: Span, size: Sequence[int], stride: int) -> _Part:
     """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
     ranges, shares = [], []
     for span, positions, side in zip((rows, columns), features.shape[-2:], size, strict=True):
@@ -140,7 +140,7 @@ class TiledTextureLoss:
                 self._send_back(image, rows, columns, slopes, gradient)
         return torch.stack(list(terms.values())).sum(), gradient, terms
 
-    def _parts(self, tile: Tensor, rows: Span, columns: Span, size: tuple[int, int]) -> dict[str, _Part]:
+    def _parts(self, tile: Tensor, rows: Span, columns: Span, size: Sequence[int]) -> dict[str, _Part]:
         features = self._extractor(tile)
         return {name: _interior(features[name], rows, columns, size, self._stride) for name in self._losses}
 
