@@ -81,7 +81,7 @@ def _products(x: Tensor, y: Tensor, options: _Options) -> Tensor:
     """sum_k w_k x_ik y_jk / Z for x and y with the same number of channels."""
     weight, normalize, divisor, centered = options
     if normalize == CHANNELS_AND_POSITIONS:
-        return cross_gram(x, y, weight, POSITIONS, divisor, centered) / x.shape[1]
+        return cross_gram(x, y, weight, POSITIONS, divisor, centered) / max(x.shape[1], 1)
     return cross_gram(x, y, weight, normalize, divisor, centered)
 
 
@@ -103,7 +103,7 @@ def _weight_gradient(form: Tensor, weight: Tensor, normalize: int, divisor: floa
         inverse = torch.where(total == 0, 0, 1 / torch.where(total == 0, 1, total))
         gradient = (form - (weight * form).sum(-1, keepdim=True) * inverse) * inverse
         if normalize == CHANNELS_AND_POSITIONS:
-            gradient = gradient / channels
+            gradient = gradient / max(channels, 1)
     return gradient.sum_to_size(weight.shape)
 
 

@@ -19,13 +19,18 @@ def takes_twin(function: str, x: Tensor) -> bool:
     Raises:
         RuntimeError: x is on a CUDA device and this installation has no CUDA kernels.
     """
-    if x.device.type not in _KERNEL_DEVICES:
-        return True
+    if not isinstance(x, Tensor) or x.device.type not in _KERNEL_DEVICES:
+        return True  # the twin also knows what to say of an x that is no tensor
     if x.device.type == "cuda" and _extension.cuda_error:
         raise RuntimeError(f"{function}: x is on {x.device}, but {_extension.cuda_error}")
     if torch.compiler.is_compiling():
         return False
     return torch.autograd.forward_ad._current_level >= 0 or _differentiating_transform()
+
+
+def may_need_gradient(tensor: Tensor | None) -> bool:
+    """Whether a gradient of the tensor may be asked for; under a transform that cannot be read off the tensor."""
+    return tensor is not None and (tensor.requires_grad or torch._C._are_functorch_transforms_active())
 
 
 def _differentiating_transform() -> bool:

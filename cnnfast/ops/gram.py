@@ -11,7 +11,7 @@ from torch import Tensor, dtype
 
 from cnnfast import _gram_arguments as arguments
 from cnnfast.ops import _gram_registrations as registered
-from cnnfast.ops._routing import takes_twin
+from cnnfast.ops._routing import may_need_gradient, takes_twin
 from cnnfast.reference import gram as twin
 
 __all__ = ["cross_gram", "gram_matrix", "gram_mse_loss"]
@@ -59,7 +59,7 @@ def gram_matrix(
         tensor([[[ 2.5000,  5.5000],
                  [ 5.5000, 12.5000]]])
     """
-    if takes_twin("gram_matrix", x) or (centered and weight is not None and weight.requires_grad):
+    if takes_twin("gram_matrix", x) or (centered and may_need_gradient(weight)):
         return twin.gram_matrix(x, normalize, weight=weight, centered=centered, out_dtype=out_dtype)
     features = arguments.flatten_features("gram_matrix", x)
     weights, regions = arguments.pixel_weights("gram_matrix", weight, x)
@@ -159,7 +159,7 @@ def gram_mse_loss(
         >>> gram_mse_loss(torch.ones(1, 2, 3, 3), torch.zeros(2, 2))
         tensor(0.2500)
     """
-    if takes_twin("gram_mse_loss", x) or (centered and pixel_weight is not None and pixel_weight.requires_grad):
+    if takes_twin("gram_mse_loss", x) or (centered and may_need_gradient(pixel_weight)):
         return twin.gram_mse_loss(
             x,
             target,

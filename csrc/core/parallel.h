@@ -10,8 +10,13 @@
 
 namespace cnnfast {
 
-inline int64_t worker_count(int64_t items) {
-  return std::max<int64_t>(1, std::min<int64_t>(items, torch::stable::get_num_threads()));
+// Waking a thread costs about as much as this many multiply-adds.
+constexpr int64_t kWorkPerThread = 1 << 16;
+
+// How many threads to use for `items` that hold `work` multiply-adds in all.
+inline int64_t worker_count(int64_t items, int64_t work) {
+  const int64_t threads = torch::stable::get_num_threads();
+  return std::max<int64_t>(1, std::min({items, work / kWorkPerThread, threads}));
 }
 
 // Calls body(worker, item, next) for every item. Items are handed out in increasing order to whichever worker is free;
@@ -35,8 +40,8 @@ void for_each_item(int64_t items, int64_t workers, const Body& body) {
   });
 }
 
-// The position-th of `items` when the items are cut into `workers` runs that advance side by side: threads then write to
-// memory far from each other and do not wait for each other's page faults.
+// The position-th of `items` when the items are cut into `workers` runs that advance side by side: threads then write
+// to memory far from each other and do not wait for each other's page faults.
 inline int64_t side_by_side(int64_t position, int64_t items, int64_t workers) {
   const int64_t shortest = items / workers, longer = items % workers;  // the first `longer` runs have one item more
   const int64_t run = position % workers, step = position / workers;

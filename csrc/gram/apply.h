@@ -55,7 +55,8 @@ class Application {
   }
 
   void run() const {
-    const int64_t items = x_.batch * strips_, workers = worker_count(items);
+    const int64_t items = x_.batch * strips_,
+                  workers = worker_count(items, x_.batch * depth_ * mixing_.channels * x_.pixels);
     if (mixing_.channels == 0) return;
     const bool changed = weights_.data || shift_;
     const int64_t panel = x_.channels * stride_;

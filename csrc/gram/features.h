@@ -5,6 +5,7 @@
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -75,7 +76,8 @@ struct PixelWeights {
 
 enum class Normalize : int64_t { constant = 0, hw = 1, chw = 2 };
 
-// 1 / Z for every image and region, 0 where Z is 0: an empty region has a zero Gram matrix and zero gradients.
+// 1 / Z for every image and region. 0 where Z is 0, since an empty region has a zero Gram matrix and zero gradients,
+// and NaN where Z is infinite, as inf / inf is.
 template <typename T>
 std::vector<double> inverse_divisors(const PixelWeights<T>& weights, Normalize normalize, double divisor, int64_t batch,
                                      int64_t channels, int64_t pixels) {
@@ -91,7 +93,7 @@ std::vector<double> inverse_divisors(const PixelWeights<T>& weights, Normalize n
       const double z = normalize == Normalize::constant ? divisor
                        : normalize == Normalize::hw     ? sum
                                                         : sum * double(channels);
-      result.push_back(z == 0 ? 0 : 1 / z);
+      result.push_back(z == 0 ? 0 : std::isinf(z) ? std::nan("") : 1 / z);
     }
   }
   return result;

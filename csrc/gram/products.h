@@ -148,7 +148,8 @@ class Products {
 
   template <typename Finish>
   void run_group(int64_t first, int64_t matrices, const Finish& finish) const {
-    const int64_t items = matrices * chunks_ * x_blocks_.count, workers = worker_count(items);
+    const int64_t items = matrices * chunks_ * x_blocks_.count, work = matrices * x_.channels * y_.channels * x_.pixels;
+    const int64_t workers = worker_count(items, symmetric_ ? work / 2 : work);
     const Scratch<double> sums(matrices * pairs_ * slots_);
     const std::unique_ptr<Turn[]> turns(new Turn[matrices * pairs_]);
     const Scratch<T> memory(workers * worker_size());
