@@ -189,7 +189,7 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> str:
         suites = [document["suites"][name] for name in SUITES if name in document["suites"]]
         rows = ["| operation | case | ours / bound | eager / ours | torch.compile / ours |", "|---|---|---:|---:|---:|"]
         for suite in suites:
-            rows += [_summary_row(case) for case in suite["cases"] if _is_headline(case)]
+            rows += [row for case in suite["cases"] if _is_headline(case) for row in _summary_rows(case)]
         about = suites[0]["metadata"]
         parts.append(f"{about['cpu']}, {about['threads']} threads, torch {about['torch']}:\n\n" + "\n".join(rows))
     return "\n\n".join(parts)
@@ -199,19 +199,27 @@ def _is_headline(case: Mapping[str, Any]) -> bool:
     return case["dtype"] == "float32" and "channels_last" not in case["label"]
 
 
-def _summary_row(case: Mapping[str, Any]) -> str:
+def _summary_rows(case: Mapping[str, Any]) -> list[str]:
+    """The best of ours in the dtype of the case and the best in bfloat16, a row each."""
     ok = {name: r["median_s"] for name, r in case["results"].items() if r["status"] == "ok"}
-    mine = {name: seconds for name, seconds in ok.items() if name.startswith("cnnfast")}
-    if not mine:
-        return f"| {case['group']} | {case['label']} | | | |"
-    best = min(mine, key=lambda name: mine[name])
-    ours = mine[best]
-    note = best.removeprefix("cnnfast").strip()
-    label = f"{case['label']} ({note})" if note else case["label"]
-    to_bound = ratio(ours / case["bound_s"]) if "bound_s" in case else ""
-    eager = next((ratio(ok[name] / ours) for name in ok if name == "eager" or name.startswith("torch.optim")), "")
-    compiled = ratio(ok["torch.compile"] / ours) if "torch.compile" in ok else ""
-    return f"| {case['group']} | {label} | {to_bound} | {eager} | {compiled} |"
+    eager = next((seconds for name, seconds in ok.items() if name == "eager" or name.startswith("torch.optim")), None)
+    rows = []
+    for half in (False, True):
+        mine = [name for name in ok if name.startswith("cnnfast") and ("bfloat16" in name) == half]
+        if not mine:
+            continue
+        best = min(mine, key=lambda name: ok[name])
+        ours, note = ok[best], best.removeprefix("cnnfast").strip()
+        cells = [
+            case["group"],
+            f"{case['label']} ({note})" if note else case["label"],
+            # The bound of a case holds for its own dtype.
+            ratio(ours / case["bound_s"]) if "bound_s" in case and not half else "",
+            ratio(eager / ours) if eager else "",
+            ratio(ok["torch.compile"] / ours) if "torch.compile" in ok else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def replace_between(text: str, markers: tuple[str, str], content: str) -> str:

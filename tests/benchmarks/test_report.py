@@ -109,6 +109,15 @@ def test_summary_has_contiguous_float32_rows(document):
     assert "channels_last" not in text
 
 
+def test_summary_keeps_bfloat16_apart(document):
+    results = document["suites"]["gram"]["cases"][0]["results"]
+    results["cnnfast bfloat16"] = ok(0.0005)
+    results["cnnfast bfloat16 channels_last"] = ok(0.001)
+    text = report.summary([document])
+    assert "| forward | small contiguous | 2.00x | 2.50x |  |" in text
+    assert "| forward | small contiguous (bfloat16) |  | 10.0x |  |" in text
+
+
 def test_replace_between():
     markers = ("<!-- a -->", "<!-- /a -->")
     text = report.replace_between("head\n<!-- a -->\nold\n<!-- /a -->\ntail", markers, "new")
