@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import cnnfast as package
 from cnnfast.cli import main
 from cnnfast.images import save_image
 from cnnfast.weights import convert_to_safetensors, vgg_layer_names
@@ -39,19 +41,28 @@ def cnnfast(capsys, monkeypatch, tmp_path) -> Callable[..., Result]:
     return call
 
 
-@pytest.fixture
-def sample(tmp_path) -> Path:
-    """A file with 28x24 px of colourful stripes."""
-    path = tmp_path / "sample.png"
-    save_image(stripes(24, 28), path)
-    return path
-
-
-def stripes(height: int, width: int) -> torch.Tensor:
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+@pytest.fixture(scope="session")
+def stripes() -> torch.Tensor:
+    """28x24 px of colourful stripes with noise."""
+    rows, columns = torch.meshgrid(torch.arange(24), torch.arange(28), indexing="ij")
     phases = torch.tensor([0.0, 1.0, 2.0])[:, None, None]
-    noise = torch.rand(3, height, width, generator=torch.Generator().manual_seed(3))
+    noise = torch.rand(3, 24, 28, generator=torch.Generator().manual_seed(3))
     return 0.4 + 0.3 * torch.sin(0.9 * rows + 0.3 * columns + phases) + 0.2 * noise
+
+
+@pytest.fixture
+def sample(stripes, tmp_path) -> Path:
+    """A file with the stripes."""
+    save_image(stripes, tmp_path / "sample.png")
+    return tmp_path / "sample.png"
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For other processes: this very package, as many threads as here, no weights named."""
+    folder = str(Path(package.__file__).parents[1])
+    path = os.pathsep.join(part for part in (folder, os.environ.get("PYTHONPATH")) if part)
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads()), "CNNFAST_VGG": ""}
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_info(cnnfast):
 
 def test_info_names_weights_and_their_faults(cnnfast, monkeypatch, tiny_vgg):
     monkeypatch.setenv("CNNFAST_VGG", str(tiny_vgg))
-    assert "VGG-16 from CNNFAST_VGG (tiny.safetensors, input torchvision)" in cnnfast("info").out
+    assert "VGG-16 from CNNFAST_VGG (tiny.safetensors), input torchvision" in cnnfast("info").out
     monkeypatch.setenv("CNNFAST_VGG", "missing.pth")
     result = cnnfast("info")
     assert result.status == 0 and "missing.pth which does not exist (from CNNFAST_VGG)" in result.out
@@ -115,18 +115,18 @@ class TestFailures:
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_missing_extra(missing):
+def test_missing_extra(missing, environment):
     program = f"import sys; sys.modules[{missing!r}] = None; from cnnfast.cli import main; sys.exit(main(['info']))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert result.returncode == 2 and not result.stdout
     assert result.stderr.count("\n") == 1 and missing in result.stderr
     assert "pip install 'cnnfast[cli]'" in result.stderr
 
 
-def test_as_a_module_and_with_a_reader_that_leaves():
+def test_as_a_module_and_with_a_reader_that_leaves(environment):
     command = [sys.executable, "-m", "cnnfast", "info"]
-    whole = subprocess.run(command, capture_output=True, text=True, check=True)
+    whole = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert whole.stdout.startswith("cnnfast: ")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
