@@ -15,13 +15,13 @@
 
 namespace cnnfast {
 
-// Channels come in blocks of at most 80 and pixels in chunks, so that a thread's panels stay in a second-level cache.
-// Each chunk is summed in T, vector lane by vector lane; chunks are added in double, in order. None of the sizes
+// Channels come in blocks of at most 80 and pixels in chunks, so that a thread's panels stay in a second-level cache of
+// 1 MiB. Each chunk is summed in T, vector lane by vector lane; chunks are added in double, in order. None of the sizes
 // depends on the number of threads.
 constexpr int64_t kBlockChannels = 80;
-constexpr int64_t kPanelBytes = 640 * 1024;
-constexpr int64_t kLongestChunk = 4096;
-constexpr int64_t kShortestChunk = 512;
+constexpr int64_t kPanelBytes = 896 * 1024;
+constexpr int64_t kLongestSum = 128;
+constexpr int64_t kShortestSum = 32;
 constexpr int64_t kFewestItems = 16;
 
 struct Blocks {
@@ -78,9 +78,9 @@ class Products {
     single_block_ = symmetric && x_blocks_.count <= 1;
     const int64_t row_bytes = panels() * std::max<int64_t>(x_blocks_.size, y_blocks_.size) * int64_t(sizeof(T));
     const int64_t longest =
-        std::clamp<int64_t>(kPanelBytes / std::max<int64_t>(row_bytes, 1), kShortestChunk, kLongestChunk);
+        std::clamp<int64_t>(kPanelBytes / std::max<int64_t>(row_bytes, 1), kShortestSum * lanes, kLongestSum * lanes);
     const int64_t wanted = divide_up(kFewestItems, std::max<int64_t>(x.batch * weights.regions * x_blocks_.count, 1));
-    chunks_ = std::max({int64_t(1), divide_up(x.pixels, longest), std::min(wanted, x.pixels / kShortestChunk)});
+    chunks_ = std::max({int64_t(1), divide_up(x.pixels, longest), std::min(wanted, x.pixels / (kShortestSum * lanes))});
     chunk_ = round_up(divide_up(x.pixels, chunks_), lanes);
     chunks_ = std::max<int64_t>(1, chunk_ ? divide_up(x.pixels, chunk_) : 1);
     stride_ = chunk_ + lanes;  // not a power of two: rows must not fall into the same cache sets
