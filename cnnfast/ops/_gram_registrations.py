@@ -22,8 +22,9 @@ cross_gram_backward = torch.ops.cnnfast._cross_gram_backward.default
 gram_mse = torch.ops.cnnfast.gram_mse.default
 gram_mse_backward = torch.ops.cnnfast._gram_mse_backward.default
 
-# The arguments (weight, normalize, divisor, centered) that all operators end with.
-_Options = tuple[Tensor | None, int, float, bool]
+_Division = tuple[int, float, bool]
+"""The arguments (normalize, divisor, centered) that all operators end with."""
+_Gradients = tuple[Tensor | None, ...]
 
 
 def _regions(weight: Tensor | None) -> int:
@@ -43,33 +44,33 @@ def _new_features(x: Tensor, channels: int) -> Tensor:
 
 
 @torch.library.register_fake("cnnfast::gram")
-def _(x, weight, normalize, divisor, centered):
+def _(x: Tensor, weight: Tensor | None, *_: float) -> Tensor:
     return _new_matrices(x, weight, x.shape[1], x.shape[1])
 
 
 @torch.library.register_fake("cnnfast::_gram_backward")
-def _(grad, x, weight, normalize, divisor, centered):
+def _(grad: Tensor, x: Tensor, weight: Tensor | None, *_: float) -> Tensor:
     return _new_features(x, x.shape[1])
 
 
 @torch.library.register_fake("cnnfast::cross_gram")
-def _(x, y, weight, normalize, divisor, centered):
+def _(x: Tensor, y: Tensor, weight: Tensor | None, *_: float) -> Tensor:
     return _new_matrices(x, weight, x.shape[1], y.shape[1])
 
 
 @torch.library.register_fake("cnnfast::_cross_gram_backward")
-def _(grad, y, weight, normalize, divisor, centered):
+def _(grad: Tensor, y: Tensor, weight: Tensor | None, *_: float) -> Tensor:
     return _new_features(y, grad.shape[2])
 
 
 @torch.library.register_fake("cnnfast::gram_mse")
-def _(x, target, weight, normalize, divisor, centered):
+def _(x: Tensor, target: Tensor, weight: Tensor | None, *_: float) -> tuple[Tensor, Tensor]:
     matrices = _new_matrices(x, weight, x.shape[1], x.shape[1])
     return matrices.new_empty(matrices.shape[:2]), matrices
 
 
 @torch.library.register_fake("cnnfast::_gram_mse_backward")
-def _(grad, difference, x, target, weight, normalize, divisor, centered):
+def _(grad: Tensor, difference: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, *_: float) -> Tensor:
     return _new_features(x, x.shape[1])
 
 
@@ -77,9 +78,9 @@ def _symmetric(matrices: Tensor) -> Tensor:
     return (matrices + matrices.mT) / 2
 
 
-def _products(x: Tensor, y: Tensor, options: _Options) -> Tensor:
+def _products(x: Tensor, y: Tensor, weight: Tensor | None, division: _Division) -> Tensor:
     """sum_k w_k x_ik y_jk / Z for x and y with the same number of channels."""
-    weight, normalize, divisor, centered = options
+    normalize, divisor, centered = division
     if normalize == CHANNELS_AND_POSITIONS:
         return cross_gram(x, y, weight, POSITIONS, divisor, centered) / max(x.shape[1], 1)
     return cross_gram(x, y, weight, normalize, divisor, centered)
@@ -91,11 +92,12 @@ def _form(left: Tensor, matrices: Tensor, right: Tensor) -> Tensor:
     return torch.stack([(left * (region @ right)).sum(1) for region in matrices.unbind(1)], 1)
 
 
-def _weight_gradient(form: Tensor, weight: Tensor, normalize: int, divisor: float, channels: int) -> Tensor:
+def _weight_gradient(form: Tensor, weight: Tensor, division: _Division, channels: int) -> Tensor:
     """The gradient of <A, sum_k w_k x_k y_k^T / Z> with respect to w, where form_k = x_k^T A y_k.
 
     Z = divisor: form_k / Z. Z = W or C W with W = sum_k w_k: (form_k - sum_l w_l form_l / W) / Z, and 0 where W is 0.
     """
+    normalize, divisor, _ = division
     if normalize == CONSTANT:
         gradient = form / divisor
     else:
@@ -107,141 +109,146 @@ def _weight_gradient(form: Tensor, weight: Tensor, normalize: int, divisor: floa
     return gradient.sum_to_size(weight.shape)
 
 
-def _gram_setup(ctx, inputs, output):
-    x, weight, *ctx.rest = inputs
+def _gram_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, weight, *division = inputs
+    ctx.division = tuple(division)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, weight)
 
 
-def _gram_formula(ctx, grad):
+def _gram_formula(ctx: Any, grad: Tensor | None) -> _Gradients:
     if grad is None:
         return (None,) * 5
     x, weight = ctx.saved_tensors
-    grad_x = gram_backward(grad, x, weight, *ctx.rest) if ctx.needs_input_grad[0] else None
+    grad_x = gram_backward(grad, x, weight, *ctx.division) if ctx.needs_input_grad[0] else None
     grad_weight = None
     if ctx.needs_input_grad[1]:
-        grad_weight = _weight_gradient(_form(x, grad, x), weight, *ctx.rest[:2], x.shape[1])
+        grad_weight = _weight_gradient(_form(x, grad, x), weight, ctx.division, x.shape[1])
     return grad_x, grad_weight, None, None, None
 
 
-def _gram_backward_setup(ctx, inputs, output):
-    grad, x, weight, *ctx.rest = inputs
+def _gram_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, x, weight, *division = inputs
+    ctx.division = tuple(division)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(grad, x, weight)
 
 
-def _gram_backward_formula(ctx, v):
+def _gram_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
     if v is None:
         return (None,) * 6
     grad, x, weight = ctx.saved_tensors
     needs_grad, needs_x, needs_weight = ctx.needs_input_grad[:3]
     grad_grad = grad_x = grad_weight = None
     if needs_grad:
-        products = _products(v, x, (weight, *ctx.rest))
+        products = _products(v, x, weight, ctx.division)
         grad_grad = products + products.mT
     if needs_x:
-        grad_x = gram_backward(grad, v, weight, *ctx.rest)
+        grad_x = gram_backward(grad, v, weight, *ctx.division)
     if needs_weight:
-        grad_weight = _weight_gradient(_form(v, grad + grad.mT, x), weight, *ctx.rest[:2], x.shape[1])
+        grad_weight = _weight_gradient(_form(v, grad + grad.mT, x), weight, ctx.division, x.shape[1])
     return grad_grad, grad_x, grad_weight, None, None, None
 
 
-def _cross_gram_setup(ctx, inputs, output):
-    x, y, weight, *ctx.rest = inputs
+def _cross_gram_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, y, weight, *division = inputs
+    ctx.division = tuple(division)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, y, weight)
 
 
-def _cross_gram_formula(ctx, grad):
+def _cross_gram_formula(ctx: Any, grad: Tensor | None) -> _Gradients:
     if grad is None:
         return (None,) * 6
     x, y, weight = ctx.saved_tensors
     needs_x, needs_y, needs_weight = ctx.needs_input_grad[:3]
-    grad_x = cross_gram_backward(grad, y, weight, *ctx.rest) if needs_x else None
-    grad_y = cross_gram_backward(grad.mT, x, weight, *ctx.rest) if needs_y else None
+    grad_x = cross_gram_backward(grad, y, weight, *ctx.division) if needs_x else None
+    grad_y = cross_gram_backward(grad.mT, x, weight, *ctx.division) if needs_y else None
     grad_weight = None
     if needs_weight:
-        grad_weight = _weight_gradient(_form(x, grad, y), weight, *ctx.rest[:2], x.shape[1])
+        grad_weight = _weight_gradient(_form(x, grad, y), weight, ctx.division, x.shape[1])
     return grad_x, grad_y, grad_weight, None, None, None
 
 
-def _cross_gram_backward_formula(ctx, v):
+def _cross_gram_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
     if v is None:
         return (None,) * 6
     grad, y, weight = ctx.saved_tensors
     needs_grad, needs_y, needs_weight = ctx.needs_input_grad[:3]
-    grad_grad = cross_gram(v, y, weight, *ctx.rest) if needs_grad else None
-    grad_y = cross_gram_backward(grad.mT, v, weight, *ctx.rest) if needs_y else None
+    grad_grad = cross_gram(v, y, weight, *ctx.division) if needs_grad else None
+    grad_y = cross_gram_backward(grad.mT, v, weight, *ctx.division) if needs_y else None
     grad_weight = None
     if needs_weight:
-        grad_weight = _weight_gradient(_form(v, grad, y), weight, *ctx.rest[:2], v.shape[1])
+        grad_weight = _weight_gradient(_form(v, grad, y), weight, ctx.division, v.shape[1])
     return grad_grad, grad_y, grad_weight, None, None, None
 
 
-def _difference(x: Tensor, target: Tensor, options: _Options, saved: Tensor) -> Tensor:
+def _difference(x: Tensor, target: Tensor, weight: Tensor | None, division: _Division, saved: Tensor) -> Tensor:
     """(D + D^T) / 2 of the loss: as saved, or as a function of x and target where a higher derivative is wanted."""
     if not torch.is_grad_enabled():
         return saved
-    return gram(x, *options) - _symmetric(target)
+    return gram(x, weight, *division) - _symmetric(target)
 
 
-def _gram_mse_setup(ctx, inputs, output):
-    x, target, weight, *ctx.rest = inputs
+def _gram_mse_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, target, weight, *division = inputs
+    ctx.division = tuple(division)
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x, target, weight, output[1])
 
 
-def _gram_mse_formula(ctx, grad, _):
+def _gram_mse_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
     if grad is None:
         return (None,) * 6
     x, target, weight, saved = ctx.saved_tensors
     needs_x, needs_target, needs_weight = ctx.needs_input_grad[:3]
-    options = (weight, *ctx.rest)
     grad_x = grad_target = grad_weight = None
     if needs_x:
-        grad_x = gram_mse_backward(grad, saved, x, target, *options)
+        grad_x = gram_mse_backward(grad, saved, x, target, weight, *ctx.division)
     if needs_target or needs_weight:
-        difference, gamma = _difference(x, target, options, saved), grad[..., None, None]
+        difference, gamma = _difference(x, target, weight, ctx.division, saved), grad[..., None, None]
         if needs_target:  # D itself: the antisymmetric part of the target is not in the saved matrix
             grad_target = (-2 * gamma * (difference + (target.mT - target) / 2)).sum_to_size(target.shape)
         if needs_weight:
-            grad_weight = _weight_gradient(_form(x, 2 * gamma * difference, x), weight, *ctx.rest[:2], x.shape[1])
+            grad_weight = _weight_gradient(_form(x, 2 * gamma * difference, x), weight, ctx.division, x.shape[1])
     return grad_x, grad_target, grad_weight, None, None, None
 
 
-def _gram_mse_backward_setup(ctx, inputs, output):
-    grad, difference, x, target, weight, *ctx.rest = inputs
+def _gram_mse_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad, difference, x, target, weight, *division = inputs
+    ctx.division = tuple(division)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(grad, difference, x, target, weight)
 
 
-def _gram_mse_backward_formula(ctx, v):
+def _gram_mse_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
     if v is None:
         return (None,) * 8
     grad, saved, x, target, weight = ctx.saved_tensors
     needs_grad, _, needs_x, needs_target, needs_weight = ctx.needs_input_grad[:5]
-    options, gamma = (weight, *ctx.rest), grad[..., None, None]
-    difference = _difference(x, target, options, saved)
-    products = _products(v, x, options)
+    gamma = grad[..., None, None]
+    difference = _difference(x, target, weight, ctx.division, saved)
+    products = _products(v, x, weight, ctx.division)
     both = products + products.mT
     grad_grad = grad_x = grad_target = grad_weight = None
     if needs_grad:
         grad_grad = 4 * (difference * products).sum((-2, -1))
     if needs_x:
-        grad_x = gram_backward(2 * gamma * difference, v, *options) + gram_backward(2 * gamma * both, x, *options)
+        grad_x = gram_backward(2 * gamma * difference, v, weight, *ctx.division)
+        grad_x = grad_x + gram_backward(2 * gamma * both, x, weight, *ctx.division)
     if needs_target:
         grad_target = (-2 * gamma * both).sum_to_size(target.shape)
     if needs_weight:
         form = _form(v, 4 * gamma * difference, x) + _form(x, 2 * gamma * both, x)
-        grad_weight = _weight_gradient(form, weight, *ctx.rest[:2], x.shape[1])
+        grad_weight = _weight_gradient(form, weight, ctx.division, x.shape[1])
     return grad_grad, None, grad_x, grad_target, grad_weight, None, None, None
 
 
 def _vmap_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
     """Folds the mapped dimension into the batch; arguments that are shared are expanded."""
 
-    def rule(info, in_dims, *inputs):
+    def rule(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         mapped = [
             tensor.movedim(dim, 0) if dim is not None else tensor.expand(info.batch_size, *tensor.shape)
             for tensor, dim in zip(inputs, in_dims, strict=True)

@@ -173,7 +173,8 @@ def gram_mse_loss(
     features = arguments.flatten_features("gram_mse_loss", x)
     weights, regions = arguments.pixel_weights("gram_mse_loss", pixel_weight, x, "pixel_weight")
     mode, divisor = arguments.normalization("gram_mse_loss", normalize)
-    wanted = arguments.loss_target("gram_mse_loss", target, x, weights.shape[1] if regions else None)
+    count = weights.shape[1] if regions and weights is not None else None
+    wanted = arguments.loss_target("gram_mse_loss", target, x, count)
     factor = arguments.loss_weight("gram_mse_loss", weight, x)
     factor = factor * arguments.loss_scale("gram_mse_loss", scale, x.shape[1])
     reduction = arguments.loss_reduction("gram_mse_loss", reduction)
