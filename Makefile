@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
 RUN_EXTRAS := models,cli
-DEV_EXTRAS := models,cli,test,lint,bench
+DEV_EXTRAS := models,cli,test,lint
 
 .PHONY: demo test test-slow bench lint gpu clean help
 .DELETE_ON_ERROR:

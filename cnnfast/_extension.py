@@ -80,3 +80,8 @@ if build_info()["version"] != cnnfast.__version__:
 
 cuda_error = _load_cuda()
 """Why CUDA kernels are not available; empty when they are. Shown when the first CUDA tensor arrives."""
+
+
+def default_device() -> torch.device:
+    """The device to use where none is asked for: a GPU that this installation has kernels for, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() and not cuda_error else "cpu")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from cnnfast._atomic import check_writable
+from cnnfast._extension import default_device
 
 _LARGEST_SIDE = 10**9 - 1
 
@@ -91,7 +92,7 @@ def parse_choice(option: str, value: str, allowed: Sequence[str]) -> str:
 def parse_device(text: str) -> torch.device:
     """The device that "auto", "cpu", "cuda" or "cuda:1" means, if this machine has it."""
     if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return default_device()
     match = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", text)
     if not match:
         raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {text!r}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast._extension import default_device
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
 from cnnfast.models.style.checkpoint import FORMAT, check_settings, fingerprint, load_checkpoint
@@ -110,7 +111,7 @@ def synthesize_texture(
         tile: evaluate in tiles of that many px, with the same result up to rounding, half as fast again and with the
             memory of one tile; "auto" where the memory would not do, None never.
         callback: called after every iteration. What it raises, say a KeyboardInterrupt, ends the run.
-        device: None takes a tensor sample's device, else CUDA where there is one, else the CPU.
+        device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the
             unbroken run, bit for bit.
@@ -182,7 +183,7 @@ def _choose_device(image: object, device: torch.device | str | None) -> torch.de
         return torch.device(device)
     if isinstance(image, Tensor):
         return image.device
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return default_device()
 
 
 class _Synthesis:
