@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
 RUN_EXTRAS := models,cli
 DEV_EXTRAS := models,cli,test,lint
+BENCH_EXTRAS := models,cli,bench
 
 .PHONY: demo test test-slow bench lint gpu clean help
 .DELETE_ON_ERROR:
@@ -22,10 +23,11 @@ $(VENV)/torch-installed:
 	$(BIN)/python -m pip install --quiet "$(TORCH)" torchvision "setuptools>=77" wheel ninja pybind11
 	@touch $@
 
-# One recipe for both sets of extras: the editable install compiles what has changed and installs what is missing.
+# One recipe for all sets of extras: the editable install compiles what has changed and installs what is missing.
 $(VENV)/run-installed: EXTRAS := $(RUN_EXTRAS)
 $(VENV)/dev-installed: EXTRAS := $(DEV_EXTRAS)
-$(VENV)/run-installed $(VENV)/dev-installed: $(VENV)/torch-installed $(BUILD_INPUTS)
+$(VENV)/bench-installed: EXTRAS := $(BENCH_EXTRAS)
+$(VENV)/run-installed $(VENV)/dev-installed $(VENV)/bench-installed: $(VENV)/torch-installed $(BUILD_INPUTS)
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e ".[$(EXTRAS)]"
 	$(BIN)/python -c "import cnnfast; print('cnnfast', cnnfast.build_info())"
 	@touch $@
@@ -46,7 +48,7 @@ test: $(VENV)/dev-installed $(VENV)/weights-installed
 test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python -m pytest -m slow
 
-bench: $(VENV)/dev-installed $(VENV)/weights-installed
+bench: $(VENV)/bench-installed $(VENV)/weights-installed
 	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/dev-installed
