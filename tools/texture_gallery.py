@@ -57,7 +57,7 @@ def main() -> None:
     """Parse the arguments and make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", choices=[[], *CROPS], default=[])
+    parser.add_argument("names", nargs="*", metavar="name")
     parser.add_argument("--preset", choices=PRESETS, default="good")
     parser.add_argument("--bfloat16", action="store_true", help="convolutions in bfloat16")
     arguments = parser.parse_args()

@@ -49,9 +49,10 @@ class LBFGS(PictureOptimizer):
     r"""Limited-memory BFGS in compact form with an Armijo search, bounds by projection and recovery from NaN.
 
     The steps s_i = x_{i+1} - x_i and gradient changes y_i lie in the rows of two matrices S and Y. With R the upper
-    triangle of S Y^T, D its diagonal and gamma = s^T y / y^T y of the newest pair, the inverse Hessian times g is
+    triangle of S Y^T, D its diagonal, P a fixed metric and gamma = s^T y / y^T P y of the newest pair, the inverse
+    Hessian times g is
 
-        H g = gamma g + S^T R^-T ((D + gamma Y Y^T) u - gamma Y g) - gamma Y^T u,   u = R^-1 S g,
+        H g = gamma P g + S^T R^-T ((D + gamma Y P Y^T) u - gamma Y P g) - gamma P Y^T u,   u = R^-1 S g,
 
     two passes over the history and a few products of history x history matrices, instead of 4 x history small kernels.
     The step is x' = clip(x - t H g), with t halved until f(x') <= f(x) + 1e-4 g^T (x' - x). Elements that sit on a
@@ -67,6 +68,8 @@ class LBFGS(PictureOptimizer):
         evaluate: ``x -> (loss, gradient)``.
         history: number m of pairs; memory is 2 (m + 1) n values.
         bounds: ``(low, high)`` or None.
+        metric: applies P, a symmetric positive definite matrix near the inverse Hessian up to a factor, to a tensor
+            shaped like ``x``; None is the identity.
         describe_failure: text for the error after five failures.
 
     Raises:
@@ -96,12 +99,14 @@ class LBFGS(PictureOptimizer):
         *,
         history: int = HISTORY,
         bounds: Bounds | None = None,
+        metric: Callable[[Tensor], Tensor] | None = None,
         describe_failure: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(x, evaluate, bounds=bounds, describe_failure=describe_failure)
         if history < 1:
             raise ValueError(f"LBFGS: expected a history of at least 1, got {history}")
         self.history = history
+        self._metric = (lambda v: v) if metric is None else metric
         # One row more than pairs in use: a new pair never overwrites a row that the committed state still needs.
         self._rows = x.new_zeros(history + 1, 2, x.numel())
         # MPS has no float64; everywhere else the small matrices are cheap and deserve it.
@@ -120,15 +125,15 @@ class LBFGS(PictureOptimizer):
         return ~(((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0)))
 
     def _inner(self, slots: tuple[int, ...], vector: Tensor) -> Tensor:
-        """Inner products of the live rows with a vector: [pairs, 2]."""
-        used = max(slots) + 1
-        products = self._rows[:used].view(2 * used, -1) @ vector.reshape(-1)
-        return products.view(used, 2)[list(slots)].to(self._small)
+        """Inner products of the live rows, s with a vector and y with its metric: [pairs, 2]."""
+        s, y = self._rows[: max(slots) + 1].unbind(1)
+        products = torch.stack([s @ vector.reshape(-1), y @ self._metric(vector).reshape(-1)], 1)
+        return products[list(slots)].to(self._small)
 
     def _direction(self, pairs: _Pairs, gradient: Tensor) -> Tensor:
-        """-H g, or -g while there are no pairs."""
+        """-H g, or -P g while there are no pairs."""
         if not pairs.slots:
-            return -gradient
+            return -self._metric(gradient)
         products = self._inner(pairs.slots, gradient)
         r, d = torch.triu(pairs.sy), pairs.sy.diagonal()
         gamma = d[-1] / pairs.yy[-1, -1]
@@ -139,8 +144,9 @@ class LBFGS(PictureOptimizer):
         # Dead rows get weight zero; they hold finite numbers, so they add nothing.
         coefficients = torch.zeros(used, 2, dtype=gradient.dtype, device=gradient.device)
         coefficients[list(pairs.slots)] = weights.to(gradient.dtype)
-        combined = coefficients.view(-1) @ self._rows[:used].view(2 * used, -1)
-        return -(gamma.to(gradient.dtype) * gradient + combined.view_as(gradient))
+        s, y = self._rows[:used].unbind(1)
+        curved = gamma.to(gradient.dtype) * gradient + (coefficients[:, 1] @ y).view_as(gradient)
+        return -(self._metric(curved) + (coefficients[:, 0] @ s).view_as(gradient))
 
     def _remember(self, pairs: _Pairs, s: Tensor, y: Tensor) -> _Pairs:
         slots = pairs.slots
@@ -151,6 +157,7 @@ class LBFGS(PictureOptimizer):
         self._rows[slot, 0] = s.view(-1)
         self._rows[slot, 1] = y.view(-1)
         slots = (*slots, slot)
+        # One call gives s_i^T y and y_i^T P y of the new y with every pair.
         products = self._inner(slots, y)
         new_sy = torch.zeros(len(slots), len(slots), dtype=sy.dtype, device=sy.device)
         new_yy = torch.zeros_like(new_sy)
@@ -191,7 +198,7 @@ class LBFGS(PictureOptimizer):
             direction = direction * free
         length: Tensor | float = state.scale
         if not pairs.slots:
-            length = torch.clamp(1 / masked.abs().sum(), max=1.0) * state.scale
+            length = torch.clamp(1 / direction.abs().sum(), max=1.0) * state.scale
         steepest = masked.abs().max()
         for halving in range(MAX_HALVINGS + 1):
             trial = self._project(torch.add(x, direction * (length * 0.5**halving)))

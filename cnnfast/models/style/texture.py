@@ -146,7 +146,7 @@ def synthesize_texture(
     start = None if isinstance(init, str) and init == "noise" else load_image(init).to(sample.device)
     synthesis = _Synthesis(sample, network, chosen, plan, settings, pixel_weight, start, callback)
     result = synthesis.run(None if resume is None else load_checkpoint(resume))
-    return match_histograms(result, sample) if match_histogram else result
+    return match_histograms(result, _counted(sample, synthesis.pixel_weight)) if match_histogram else result
 
 
 def plan_texture(
@@ -202,7 +202,7 @@ class _Synthesis:
     ) -> None:
         self._sample = sample[:1] if is_grey(sample) else sample
         self._network, self._layers, self._plan, self._settings = network, layers, plan, settings
-        self._pixel_weight = None if pixel_weight is None else _check_pixel_weight(pixel_weight, sample)
+        self.pixel_weight = None if pixel_weight is None else _check_pixel_weight(pixel_weight, sample)
         self._start, self._callback = start, callback
         self._check_sizes()
         # For all levels at once: a picture beyond the memory is refused before its coarse levels have cost time.
@@ -252,7 +252,7 @@ class _Synthesis:
         level = self._plan[index]
         sample = resize(self._sample, level.sample)
         start = self._first_picture(level) if picture is None else resize(picture.clamp(0, 1), level.picture)
-        weight = self._pixel_weight
+        weight = self.pixel_weight
         if weight is not None:
             weight = resize(weight[None], level.sample, mode="area")[0]
         self._objective.capture(sample.expand(3, -1, -1), weight)
@@ -261,7 +261,8 @@ class _Synthesis:
             # The network would drop the last incomplete stride; read as one tile the picture continues periodically.
             tile = max(level.picture)
         self._objective.use_tiles(tile, halo=getattr(self._network, "halo", 0), stride=self._stride)
-        return build_optimizer(self._settings, start, self._objective, sample, self._objective.describe_failure)
+        colours = _counted(sample, weight)
+        return build_optimizer(self._settings, start, self._objective, colours, self._objective.describe_failure)
 
     @property
     def _stride(self) -> int:
@@ -273,7 +274,8 @@ class _Synthesis:
             return start.mean(0, keepdim=True) if self._sample.shape[0] == 1 else start
         generator = torch.Generator().manual_seed(self._settings.seed)
         noise = torch.randn(self._sample.shape[0], *level.picture, generator=generator).to(self._sample.device)
-        return self._sample.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
+        colours = _counted(self._sample, self.pixel_weight)
+        return colours.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
 
     def _optimize(self, index: int, optimizer: PictureOptimizer) -> None:
         level = self._plan[index]
@@ -319,7 +321,7 @@ class _Synthesis:
             "layers": dict(self._layers),
             "sample": fingerprint([self._sample]),
             "init": "noise" if self._start is None else fingerprint([self._start]),
-            "pixel_weight": None if self._pixel_weight is None else fingerprint([self._pixel_weight]),
+            "pixel_weight": None if self.pixel_weight is None else fingerprint([self.pixel_weight]),
             "extractor": fingerprint(self._network.state_dict().values()),
             "dtype": str(getattr(self._network, "compute_dtype", None) or torch.float32),
         }
@@ -331,7 +333,14 @@ def _check_pixel_weight(pixel_weight: Tensor, sample: Tensor) -> Tensor:
             f"synthesize_texture: expected pixel_weight of the sample's shape {list(sample.shape[-2:])}, "
             f"got {list(pixel_weight.shape)}"
         )
+    if not bool((pixel_weight > 0).any()):
+        raise ValueError("synthesize_texture: expected a pixel_weight above 0 somewhere, got none")
     return pixel_weight.to(sample.device, torch.float32)
+
+
+def _counted(sample: Tensor, weight: Tensor | None) -> Tensor:
+    """The pixels that count: the sample [C,h,w], or those with a weight above 0 as [C,1,pixels]."""
+    return sample if weight is None else sample[:, weight > 0][:, None]
 
 
 def _as_rgb(picture: Tensor) -> Tensor:

@@ -44,14 +44,16 @@ class TestLBFGS:
         result = run(optimizer, 300)
         torch.testing.assert_close(result, torch.ones(10, dtype=torch.float64), rtol=0, atol=1e-5)
 
-    def test_first_directions_equal_the_dense_bfgs_update(self):
+    @pytest.mark.parametrize("seed", [None, 7])
+    def test_directions_equal_the_dense_bfgs_update(self, seed):
         evaluate, *_ = quadratic(6, 50)
-        optimizer = LBFGS(torch.zeros(6, dtype=torch.float64), evaluate, history=4)
-        run(optimizer, 4)
+        metric = torch.eye(6, dtype=torch.float64) if seed is None else quadratic(6, 8, seed)[1]
+        optimizer = LBFGS(torch.zeros(6, dtype=torch.float64), evaluate, history=4, metric=lambda v: metric @ v)
+        run(optimizer, 7)
         gradient, pairs = optimizer._state.extra
         rows = [(optimizer._rows[i, 0], optimizer._rows[i, 1]) for i in pairs.slots]
         s, y = rows[-1]
-        dense = torch.eye(6, dtype=torch.float64) * (s @ y) / (y @ y)
+        dense = metric * (s @ y) / (y @ metric @ y)
         for s, y in rows:
             left = torch.eye(6, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
             dense = left @ dense @ left.T + torch.outer(s, s) / (s @ y)

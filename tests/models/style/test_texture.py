@@ -8,6 +8,7 @@ import torch
 from cnnfast.images import match_histogram
 from cnnfast.models.style.network import RandomFilterFeatures, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
+from cnnfast.models.style.settings import colour_metric
 from cnnfast.models.style.texture import TextureProgress, synthesize_texture
 from cnnfast.weights import VGGWeights
 
@@ -160,10 +161,33 @@ class TestResult:
         spoiled[:, :16] = torch.rand(3, 16, 44)
         keep = torch.zeros(40, 44)
         keep[24:] = 1
-        options = {"extractor": vgg, "iterations": 4, "match_histogram": False, "bounds": "unit", "init": sample}
+        options = {"extractor": vgg, "iterations": 4}
         first, second = (synthesize_texture(s, pixel_weight=keep, **options) for s in (sample, spoiled))
         assert torch.equal(first, second)
         assert not torch.equal(first, synthesize_texture(spoiled, **options))
+
+
+class TestColours:
+    def test_metric_is_the_normalised_covariance(self):
+        mixing = torch.tensor([[1.0, 0, 0], [0.8, 0.3, 0], [0.5, 0.1, 0.2]])
+        sample = (0.5 + 0.1 * mixing @ torch.randn(3, 5000, generator=torch.Generator().manual_seed(1))).view(
+            3, 50, 100
+        )
+        matrix = colour_metric(sample)(torch.eye(3).view(3, 1, 3)).view(3, 3)
+        covariance = torch.cov(sample.flatten(1))
+        torch.testing.assert_close(matrix, covariance / torch.linalg.eigvalsh(covariance)[-1], rtol=1e-2, atol=1e-4)
+
+    def test_metric_stays_definite(self):
+        for sample in (torch.full((3, 4, 4), 0.5), torch.rand(1, 4, 4).expand(3, -1, -1)):
+            values = torch.linalg.eigvalsh(colour_metric(sample)(torch.eye(3).view(3, 1, 3)).view(3, 3))
+            assert values[0] > 0.9e-3 and values[-1] == pytest.approx(1, rel=1e-4)
+
+    def test_colours_stay_on_the_samples_line(self):
+        line = torch.tensor([0.9, 0.5, 0.2]).view(3, 1, 1)
+        sample = torch.rand(1, 40, 40, generator=torch.Generator().manual_seed(4)) * line
+        picture = synthesize_texture(sample, extractor=small_network(), iterations=20, match_histogram=False)
+        off = picture - (picture * line).sum(0) * line / line.square().sum()
+        assert off.std() < 0.1 * picture.std()
 
 
 class TestLevels:
@@ -393,6 +417,7 @@ class TestArguments:
             ({"layers": "random"}, TypeError, "layers as a sequence"),
             ({"pixel_weight": torch.ones(3, 3)}, ValueError, r"pixel_weight of the sample's shape \[40, 44\]"),
             ({"dtype": torch.bfloat16}, ValueError, "dtype float32 with a module"),
+            ({"pixel_weight": torch.zeros(40, 44)}, ValueError, "above 0 somewhere"),
             ({"resume": {"a": 1}}, ValueError, "expected a checkpoint"),
         ],
     )
