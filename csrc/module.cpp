@@ -12,7 +12,6 @@
 
 PYBIND11_MODULE(_C, m) {
   cnnfast::kernels();  // an unknown CNNFAST_CPU_CAPABILITY must fail the import, not the first call
-  m.doc() = "cnnfast built with torch " CNNFAST_BUILD_TORCH;
   m.def("cpu_capability", &cnnfast::cpu_capability);
   m.def("build_info", [] {
     pybind11::dict info;
