@@ -15,11 +15,11 @@
 
 namespace cnnfast {
 
-// Channels come in blocks and pixels in chunks, so that a thread's panels stay in a second-level cache of 1 MiB. A chunk
-// is summed in T, vector lane by vector lane, then chunks are added in double, in order. A lane adds few terms: equal
-// features round to the same side every time, and the error grows with their number. It does not add too few either,
-// since every chunk pays for the sums across lanes, but enough chunks for several threads come first. None of the sizes
-// depends on the number of threads.
+// Channels come in blocks and pixels in chunks, so that a thread's panels stay in a second-level cache of 1 MiB. A
+// chunk is summed in T, vector lane by vector lane, then chunks are added in double, in order. A lane adds few terms:
+// equal features round to the same side every time, and the error grows with their number. It does not add too few
+// either, since every chunk pays for the sums across lanes, but enough chunks for several threads come first. None of
+// the sizes depends on the number of threads.
 constexpr int64_t kBlockChannels = 80;
 constexpr int64_t kPanelBytes = 896 * 1024;
 constexpr int64_t kLongestSum = 128;
