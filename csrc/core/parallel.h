@@ -49,8 +49,8 @@ inline int64_t side_by_side(int64_t position, int64_t items, int64_t workers) {
 }
 
 // Lets steps 0, 1, 2, ... of one sum happen in that order, whichever worker does them: the bits of the result do not
-// depend on the number of threads. Free of deadlock because items are handed out in increasing order: nobody waits for
-// the smallest item that is not done, and its worker is at work on it, not on a later one.
+// depend on the number of threads. Free of deadlock because items are handed out in increasing order: the
+// smallest item that is not done waits for nobody, and its worker is at work on it, not on a later one.
 class Turn {
  public:
   void await(int64_t step) const {
