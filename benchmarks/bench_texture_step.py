@@ -14,6 +14,7 @@ from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG
 from cnnfast.models.style.lbfgs import LBFGS
 from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
+from cnnfast.models.style.schedule import PRESETS
 from cnnfast.models.style.texture import TextureProgress, synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 
@@ -175,7 +176,7 @@ def seconds_to_loss(
     judge = objective(weights, sample, padding="reflect")
     network = VGGFeatures(
         None, TEXTURE_LAYERS, "avg", "reflect", weights=weights, compute_dtype=torch.bfloat16 if bfloat16 else None
-    )
+    ).to(memory_format=torch.channels_last)  # as the networks that synthesize_texture builds itself
     judging, best, arrived = 0.0, float("inf"), 0.0
     started = time.perf_counter()
 
@@ -204,12 +205,12 @@ def time_to_loss(roofline: Mapping[str, Any], side: int, plain_iterations: int) 
     seconds, loss = plain_synthesis(PlainTextureLoss(network, sample[None]), start[None], plain_iterations)
     wanted = loss / RELATIVE_FACTOR
     results: dict[str, dict[str, Any]] = {}
-    levels = max(1, (side // 64).bit_length())
+    levels, coarse = max(1, (side // 64).bit_length()), PRESETS["fast"][0]
     for name, bfloat16 in (("cnnfast", False), ("cnnfast bfloat16", True)):
         if bfloat16 and not has_bfloat16():
             results[name] = {"status": "absent", "reason": "this CPU has no bfloat16 arithmetic"}
             continue
-        iterations = [100] * (levels - 1) + [plain_iterations]
+        iterations = [coarse] * (levels - 1) + [plain_iterations]
         reached, best = seconds_to_loss(sample, weights, wanted, bfloat16=bfloat16, iterations=iterations)
         if reached is None:
             results[name] = {"status": "failed", "reason": f"ended at a relative loss of {best:.2e}", "loss": best}
