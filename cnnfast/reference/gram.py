@@ -18,32 +18,11 @@ def gram_matrix(
     centered: bool = False,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    r"""Gram matrix of a feature map: the products of all pairs of channels, summed over the positions.
+    r"""Twin of :func:`cnnfast.ops.gram_matrix`: the same arguments, result and errors.
 
-    With F = x as [B,C,M], M = H W, and pixel weights w (1 when not given)::
+    .. math:: G_{ij} = \sum_k w_k (F_{ik} - \mu_i) (F_{jk} - \mu_j) / Z
 
-        G_ij = sum_k w_k (F_ik - mu_i) (F_jk - mu_j) / Z
-
-        mu_i = sum_k w_k F_ik / sum_k w_k   if centered, else 0
-
-    Args:
-        x: features [B,C,H,W] or [B,C,M]; float64, float32, bfloat16 or float16. Any size may be 0.
-        normalize: Z. "none": 1; "hw": sum_k w_k, which is M without weights; "chw": C sum_k w_k; or a positive number.
-        weight: pixel weights >= 0. One region: [B,M], [H,W], [B,1,H,W] or [1,1,H,W]. R > 1 regions: [B,R,H,W], or
-            [B,R,M] for features [B,C,M]. Floating or bool.
-        centered: subtract each channel's mean first, in a second pass over x.
-        out_dtype: dtype of the result; sums are formed in float64 for float64 features, else in float32.
-
-    Returns:
-        [B,C,C], with regions [B,R,C,C]; float64 for float64 features, else float32, or `out_dtype`. No positions, and
-        weights that are all zero, give zeros; when Z comes from the weights, their gradients are zero then, too.
-
-    Raises:
-        TypeError: a dtype or kind of argument is not supported.
-        ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
-
-    Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 3;
-    regions: Gatys et al., Controlling Perceptual Factors in Neural Style Transfer, CVPR 2017, on spatial control.
+    Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 3.
 
     Example:
         >>> import torch
@@ -61,27 +40,9 @@ def gram_matrix(
 
 
 def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: Tensor | None = None) -> Tensor:
-    r"""Products of the channels of two feature maps over the same positions, summed over the positions.
+    r"""Twin of :func:`cnnfast.ops.cross_gram`: the same arguments, result and errors.
 
-    With X = x as [B,C1,M], Y = y as [B,C2,M] and pixel weights w (1 when not given)::
-
-        G_ij = sum_k w_k X_ik Y_jk / Z
-
-    Args:
-        x: features [B,C1,H,W] or [B,C1,M]; float64, float32, bfloat16 or float16.
-        y: features of the same batch, positions, dtype and device as x, with C2 channels.
-        normalize: Z. "none": 1; "hw": sum_k w_k, which is M without weights; "chw": C1 sum_k w_k; or a positive number.
-        weight: pixel weights >= 0 as in `gram_matrix`.
-
-    Returns:
-        [B,C1,C2], with regions [B,R,C1,C2]; float64 for float64 features, else float32.
-
-    Raises:
-        TypeError: a dtype or kind of argument is not supported, or x and y differ in dtype.
-        ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
-
-    Source: Berger, Memisevic, Incorporating Long-Range Consistency in CNN-Based Texture Generation, ICLR 2017
-    (there x and y are the same features, shifted against each other).
+    .. math:: G_{ij} = \sum_k w_k X_{ik} Y_{jk} / Z
 
     Example:
         >>> import torch
@@ -110,34 +71,11 @@ def gram_mse_loss(
     pixel_weight: Tensor | None = None,
     centered: bool = False,
 ) -> Tensor:
-    r"""Squared distance between the Gram matrix of a feature map and a wanted one: the texture loss of one layer.
+    r"""Twin of :func:`cnnfast.ops.gram_mse_loss`: the same arguments, result and errors.
 
-    With G the Gram matrix of `gram_matrix` and T = target, the loss of sample b is::
+    .. math:: l_b = \mathrm{weight}_b \, s \sum_{ij} (G_{ij} - T_{ij})^2
 
-        l_b = weight_b s sum_ij (G_ij - T_ij)^2     s = 1/(4 C^2) "gatys", 1/C^2 "mean", 1 "sum"
-
-    and with regions the mean of that over the regions.
-
-    Args:
-        x: features [B,C,H,W] or [B,C,M]; float64, float32, bfloat16 or float16.
-        target: wanted Gram matrices [C,C], [1,C,C] or [B,C,C]; with R > 1 regions [R,C,C] or [B,R,C,C]. It need not be
-            symmetric and is converted to the dtype of the result.
-        weight: factor of the loss, a number or a tensor [] or [B].
-        normalize: divisor of the Gram matrix as in `gram_matrix`.
-        scale: s, as above.
-        reduction: over the batch: "mean" (0 for an empty batch), "sum", or "none".
-        pixel_weight: pixel weights >= 0, the `weight` of `gram_matrix`.
-        centered: compare covariances instead, as in `gram_matrix`.
-
-    Returns:
-        A scalar, or [B] for reduction "none"; float64 for float64 features, else float32.
-
-    Raises:
-        TypeError: a dtype or kind of argument is not supported.
-        ValueError: a shape does not fit, a pixel weight is negative, or a word or number is not one of the above.
-
-    Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 4, with
-    each Gram matrix divided by its own number of positions, so that both images may differ in size.
+    Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 4.
 
     Example:
         >>> import torch
