@@ -50,8 +50,8 @@ def gram_matrix(
         ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
 
     Note:
-        Gradients of any order, for x and weight; that of x has its dtype and layout. The bits are the same for every number
-        of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers.
+        Gradients of any order, for x and weight; that of x has its dtype and layout. The bits are the same for
+        every number of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers.
 
     Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 3;
     regions: Gatys et al., Controlling Perceptual Factors in Neural Style Transfer, CVPR 2017, on spatial control.
@@ -94,8 +94,9 @@ def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: T
         ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
 
     Note:
-        Gradients of any order, for x, y and weight; that of x has its dtype and layout. The bits are the same for every number
-        of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers.
+        Gradients of any order, for x, y and weight; that of x has its dtype and layout. The bits are the same
+        for every number of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin
+        answers.
 
     Source: Berger, Memisevic, Incorporating Long-Range Consistency in CNN-Based Texture Generation, ICLR 2017
     (there x and y are the same features, shifted against each other).
@@ -159,9 +160,10 @@ def gram_mse_loss(
         ValueError: a shape does not fit, a pixel weight is negative, or a word or number is not one of the above.
 
     Note:
-        Gradients of any order, for x, target, weight and pixel_weight; that of x has its dtype and layout. The bits are the same for every number
-        of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers. A float16
-        gradient is often below 6e-8 and then zero: use bfloat16, or a weight of 1e6 and more.
+        Gradients of any order, for x, target, weight and pixel_weight; that of x has its dtype and layout. The
+        bits are the same for every number of threads. Under ``torch.func`` derivatives and forward-mode AD the
+        plain twin answers. A float16 gradient is often below 6e-8 and then zero: use bfloat16, or a weight of
+        1e6 and more.
 
     Source: Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural Networks, NIPS 2015, section 4, with
     each Gram matrix divided by its own number of positions, so that both images may differ in size.
