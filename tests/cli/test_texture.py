@@ -14,18 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from texture_cases import RANDOM, size_of
 
 from cnnfast.images import is_grey, load_image, match_histogram, save_image
 from cnnfast.models.style.network import build_extractor
 from cnnfast.models.style.texture import synthesize_texture
-
-RANDOM = ("--weights", "random", "--iterations", "3")
-
-
-def size_of(path: Path | str) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size
 
 
 class TestPicture:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from texture_cases import RANDOM, size_of
 
 from cnnfast.cli import main
 from cnnfast.images import load_image, save_image
