@@ -4,11 +4,5 @@
 #include "schemas.h"
 
 STABLE_TORCH_LIBRARY(cnnfast, m) {
-  using namespace cnnfast;
-  m.def(schemas::gram);
-  m.def(schemas::gram_backward);
-  m.def(schemas::cross_gram);
-  m.def(schemas::cross_gram_backward);
-  m.def(schemas::gram_mse);
-  m.def(schemas::gram_mse_backward);
+  for (const char* schema : cnnfast::schemas::all) m.def(schema);
 }

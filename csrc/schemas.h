@@ -33,4 +33,7 @@ inline constexpr const char* gram_mse_backward =
     "_gram_mse_backward(Tensor grad, Tensor difference, Tensor x, Tensor target, Tensor? weight, int normalize, "
     "float divisor, bool centered) -> Tensor";
 
+inline constexpr const char* all[] = {gram,     gram_backward,    cross_gram, cross_gram_backward,
+                                      gram_mse, gram_mse_backward};
+
 }  // namespace cnnfast::schemas

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import emulation
 import numpy as np
 import pytest
 import torch
 
+from cnnfast import _extension
 from cnnfast.weights import vgg_convolution_names
 
 PARITY = Path(__file__).parent / "parity" / "style"
 
 
-@pytest.fixture(params=["cpu"])
-def device(request: pytest.FixtureRequest) -> str:
-    """Every device the operators have a kernel for."""
-    return request.param
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests of a device on the CPU, on a GPU if there is one, and those marked so on the emulated CUDA kernels."""
+    if "device" not in metafunc.fixturenames:
+        return
+    devices = ["cpu"]
+    if emulation.KERNELS and metafunc.definition.get_closest_marker("emulated"):
+        devices.append("emulated")
+    if torch.cuda.is_available() and not _extension.cuda_error:
+        devices.append("cuda")
+    metafunc.parametrize("device", devices, indirect=True)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The device of a test's tensors: "cpu" too where the emulated CUDA kernels are in the place of the CPU's."""
+    if request.param != "emulated":
+        yield request.param
+        return
+    if not emulation.compiler():
+        pytest.skip("no C++ compiler to build the emulated CUDA kernels with")
+    with emulation.emulated_kernels():
+        emulation.set_order("forward")
+        yield "cpu"
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "core/division.h"
+
 namespace cnnfast {
 
 // Waking a thread costs about as much as this many multiply-adds.
@@ -61,8 +63,5 @@ class Turn {
  private:
   std::atomic<int64_t> done_{0};
 };
-
-inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-inline int64_t divide_up(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
 }  // namespace cnnfast

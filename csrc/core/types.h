@@ -3,6 +3,12 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define CNNFAST_HOST_DEVICE __host__ __device__
+#else
+#define CNNFAST_HOST_DEVICE
+#endif
+
 namespace cnnfast {
 
 struct half_bits {

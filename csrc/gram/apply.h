@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
+#include "gram/gram_simd.h"
 
 namespace cnnfast {
 

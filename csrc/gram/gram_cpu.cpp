@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "gram/apply.h"
+#include "gram/checks.h"
+#include "gram/gram_math.h"
 #include "gram/products.h"
 
 namespace cnnfast {
@@ -34,25 +36,6 @@ auto dispatch(const Tensor& x, const char* name, const F& f) {
   }
 }
 
-ScalarType accumulation_type(const Tensor& x) {
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
-void check_features(const Tensor& x, const char* name) {
-  STD_TORCH_CHECK(x.dim() == 3, name, ": features must have 3 dimensions, got ", x.dim());
-  STD_TORCH_CHECK(x.is_cpu(), name, ": features must be on the CPU");
-}
-
-void check_matrices(const Tensor& matrices, const Tensor& x, int64_t regions, int64_t rows, int64_t columns,
-                    bool may_broadcast, const char* name) {
-  STD_TORCH_CHECK(matrices.is_cpu() && matrices.scalar_type() == accumulation_type(x), name,
-                  ": matrices must be on the CPU in the accumulation type");
-  STD_TORCH_CHECK(matrices.dim() == 4 && matrices.size(1) == regions && matrices.size(2) == rows &&
-                      matrices.size(3) == columns &&
-                      (matrices.size(0) == x.size(0) || (may_broadcast && matrices.size(0) == 1)),
-                  name, ": matrices do not fit the features");
-}
-
 // Everything about x that the operators share; keeps contiguous copies alive.
 template <typename E>
 struct Arguments {
@@ -65,22 +48,11 @@ struct Arguments {
 
   Arguments(const Tensor& x_, const std::optional<Tensor>& weight, int64_t normalize, double divisor,
             int64_t normalizing_channels, const char* name)
-      : weight_memory(checked(x_, weight, name)),
+      : weight_memory(checked_weight(x_, weight, name)),
         x(x_),
         weights(weight_memory ? &*weight_memory : nullptr),
         inverse(inverse_divisors(weights, Normalize(normalize), divisor, x.batch, normalizing_channels, x.pixels)) {
-    STD_TORCH_CHECK(normalize >= 0 && normalize <= 2, name, ": normalize must be 0, 1 or 2, got ", normalize);
-  }
-
-  static std::optional<Tensor> checked(const Tensor& x, const std::optional<Tensor>& weight, const char* name) {
-    check_features(x, name);
-    if (!weight) return std::nullopt;
-    STD_TORCH_CHECK(weight->is_cpu() && weight->scalar_type() == accumulation_type(x), name,
-                    ": weight must be on the CPU in the accumulation type");
-    STD_TORCH_CHECK(
-        weight->dim() == 3 && weight->size(2) == x.size(2) && (weight->size(0) == 1 || weight->size(0) == x.size(0)),
-        name, ": weight does not fit the features");
-    return torch::stable::contiguous(*weight);
+    check_normalize(normalize, name);
   }
 
   int64_t regions() const { return weights.regions; }
@@ -115,9 +87,6 @@ const T* pointer(const std::vector<T>& values) {
   return values.empty() ? nullptr : values.data();
 }
 
-// 0 / 0 is an empty region, whose matrix is zero whatever the features hold.
-inline double divided(double sum, double inverse) { return inverse == 0 ? 0 : sum * inverse; }
-
 Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normalize, double divisor, bool centered) {
   return dispatch(x_, "gram", [&](auto element) {
     using E = decltype(element);
@@ -140,10 +109,7 @@ Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normal
 
 Tensor cross_gram(const Tensor& x_, const Tensor& y_, const std::optional<Tensor> weight, int64_t normalize,
                   double divisor, bool centered) {
-  check_features(y_, "cross_gram");
-  STD_TORCH_CHECK(
-      x_.dim() == 3 && x_.scalar_type() == y_.scalar_type() && x_.size(0) == y_.size(0) && x_.size(2) == y_.size(2),
-      "cross_gram: x and y must have the same type, batch and pixels");
+  check_pair(x_, y_, "cross_gram");
   return dispatch(x_, "cross_gram", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
@@ -266,9 +232,7 @@ Tensor gram_mse_backward(const Tensor& grad_, const Tensor& difference_, const T
     const Arguments<E> a(x_, weight, normalize, divisor, x_.dim() > 1 ? x_.size(1) : 0, "_gram_mse_backward");
     const int64_t c = a.x.channels;
     check_matrices(difference_, x_, a.regions(), c, c, false, "_gram_mse_backward");
-    STD_TORCH_CHECK(grad_.dim() == 2 && grad_.size(0) == a.x.batch && grad_.size(1) == a.regions() &&
-                        grad_.scalar_type() == difference_.scalar_type(),
-                    "_gram_mse_backward: grad does not fit the features");
+    check_loss_gradient(grad_, x_, a.regions(), "_gram_mse_backward");
     const Tensor grad = torch::stable::contiguous(grad_), difference = torch::stable::contiguous(difference_);
     const T* gamma = static_cast<const T*>(grad.const_data_ptr());
     const T* s = static_cast<const T*>(difference.const_data_ptr());

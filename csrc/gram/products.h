@@ -12,6 +12,7 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
+#include "gram/gram_simd.h"
 
 namespace cnnfast {
 

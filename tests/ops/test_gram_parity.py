@@ -8,6 +8,8 @@ from gram_cases import relative_error
 
 from cnnfast import ops, reference
 
+pytestmark = pytest.mark.emulated
+
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5}
 FUSED_AND_PLAIN = pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
 GRAMS = {

@@ -10,6 +10,8 @@ from gram_cases import CASES, random_tensor, relative_error
 
 from cnnfast import ops, reference
 
+pytestmark = pytest.mark.emulated
+
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 FORWARD = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 2e-5, torch.float16: 2e-5}
 GRADIENT = FORWARD | {torch.bfloat16: 1e-2, torch.float16: 1e-3}

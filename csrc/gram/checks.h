@@ -1,0 +1,72 @@
+// Checks that protect memory: what the kernels of every device ask of the tensors they are given.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <optional>
+
+namespace cnnfast {
+
+inline torch::headeronly::ScalarType accumulation_type(const torch::stable::Tensor& x) {
+  using torch::headeronly::ScalarType;
+  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// A dense tensor whose memory is where that of x is.
+inline bool beside(const torch::stable::Tensor& tensor, const torch::stable::Tensor& x) {
+  return tensor.is_cpu() == x.is_cpu() && tensor.is_cuda() == x.is_cuda() &&
+         tensor.get_device_index() == x.get_device_index();
+}
+
+inline void check_features(const torch::stable::Tensor& x, const char* name) {
+  STD_TORCH_CHECK(x.dim() == 3, name, ": features must have 3 dimensions, got ", x.dim());
+}
+
+inline void check_pair(const torch::stable::Tensor& x, const torch::stable::Tensor& y, const char* name) {
+  check_features(x, name);
+  check_features(y, name);
+  STD_TORCH_CHECK(
+      beside(y, x) && x.scalar_type() == y.scalar_type() && x.size(0) == y.size(0) && x.size(2) == y.size(2), name,
+      ": x and y must have the same type, device, batch and pixels");
+}
+
+inline void check_matrices(const torch::stable::Tensor& matrices, const torch::stable::Tensor& x, int64_t regions,
+                           int64_t rows, int64_t columns, bool may_broadcast, const char* name) {
+  STD_TORCH_CHECK(beside(matrices, x) && matrices.scalar_type() == accumulation_type(x), name,
+                  ": matrices must be on the device of the features in the accumulation type");
+  STD_TORCH_CHECK(matrices.dim() == 4 && matrices.size(1) == regions && matrices.size(2) == rows &&
+                      matrices.size(3) == columns &&
+                      (matrices.size(0) == x.size(0) || (may_broadcast && matrices.size(0) == 1)),
+                  name, ": matrices do not fit the features");
+}
+
+// grad (N, R) of the losses
+inline void check_loss_gradient(const torch::stable::Tensor& grad, const torch::stable::Tensor& x, int64_t regions,
+                                const char* name) {
+  STD_TORCH_CHECK(beside(grad, x) && grad.scalar_type() == accumulation_type(x) && grad.dim() == 2 &&
+                      grad.size(0) == x.size(0) && grad.size(1) == regions,
+                  name, ": grad does not fit the features");
+}
+
+inline void check_normalize(int64_t normalize, const char* name) {
+  STD_TORCH_CHECK(normalize >= 0 && normalize <= 2, name, ": normalize must be 0, 1 or 2, got ", normalize);
+}
+
+// The pixel weights, contiguous, or none.
+inline std::optional<torch::stable::Tensor> checked_weight(const torch::stable::Tensor& x,
+                                                           const std::optional<torch::stable::Tensor>& weight,
+                                                           const char* name) {
+  check_features(x, name);
+  if (!weight) return std::nullopt;
+  STD_TORCH_CHECK(beside(*weight, x) && weight->scalar_type() == accumulation_type(x), name,
+                  ": weight must be on the device of the features in the accumulation type");
+  STD_TORCH_CHECK(
+      weight->dim() == 3 && weight->size(2) == x.size(2) && (weight->size(0) == 1 || weight->size(0) == x.size(0)),
+      name, ": weight does not fit the features");
+  return torch::stable::contiguous(*weight);
+}
+
+}  // namespace cnnfast

@@ -1,0 +1,90 @@
+// Channel mixing on CUDA: output_n = sum_r A_nr ((x_n - mu_nr) w_nr), the work behind every gradient of the Gram
+// family. A block computes one tile of the output from beginning to end: there is nothing to reduce.
+#pragma once
+
+#include <cstdint>
+
+#include "core/division.h"
+#include "gram/cuda_tile.h"
+#include "gram/features.h"
+#include "gram/gram_math.h"
+
+namespace cnnfast {
+
+template <typename E>
+struct ApplyArguments {
+  using T = accumulate_t<E>;
+  const T* mixing;  // A, transposed: (N, R, C of x, channels)
+  Features<E> x;
+  PixelWeights<T> weights;
+  const T* means;    // (N, R, C), or null
+  E* output;         // (N, M, channels) if last, else (N, channels, M)
+  int64_t channels;  // of the output
+  bool last;
+};
+
+// Writes a row's four neighbours, those that exist.
+template <typename E, typename T>
+__device__ inline void write_four(const T (&values)[kMicro], int64_t existing, bool aligned, E* out) {
+  if (aligned && existing >= kMicro) {
+    Four<E> four;
+    for (int j = 0; j < kMicro; ++j) four.value[j] = E(values[j]);
+    *reinterpret_cast<Four<E>*>(out) = four;
+    return;
+  }
+  for (int j = 0; j < kMicro; ++j)
+    if (j < existing) out[j] = E(values[j]);
+}
+
+template <typename E>
+__global__ void __launch_bounds__(kThreads, 2) apply_kernel(const ApplyArguments<E> a) {
+  using T = accumulate_t<E>;
+  CNNFAST_SHARED(T, features, [kDepth][kPanelStride]);
+  CNNFAST_SHARED(T, factors, [kDepth][kPanelStride]);
+  const int64_t channel_tiles = divide_up(a.channels, kTile), pixel_tiles = divide_up(a.x.pixels, kTile);
+  const int64_t block = blockIdx.x, n = block / (channel_tiles * pixel_tiles);
+  const int64_t channel = block % channel_tiles * kTile, pixel = block / channel_tiles % pixel_tiles * kTile;
+  const MicroPlace at = micro_place();
+
+  PanelMover<E> x(a.x.pixel_stride, a.x.channel_stride);
+  PanelMover<T> factor(1, a.channels);
+  const int pixels = part_of(pixel, a.x.pixels, kTile), channels = part_of(channel, a.channels, kTile);
+  const int64_t blocks = divide_up(a.x.channels, kDepth), steps = a.weights.regions * blocks;
+  const auto fetch = [&](int64_t matrix, int64_t j) {
+    const int depth = part_of(j, a.x.channels, kDepth);
+    x.fetch(a.x.at(n, j, pixel), pixels, depth);
+    factor.fetch(a.mixing + (matrix * a.x.channels + j) * a.channels + channel, channels, depth);
+  };
+  Micro<T> sums = {};
+  if (steps > 0) fetch(n * a.weights.regions, 0);
+  for (int64_t step = 0; step < steps; ++step) {
+    const int64_t r = step / blocks, j = step % blocks * kDepth, matrix = n * a.weights.regions + r;
+    const T* weights = a.weights.row(n, r);
+    __syncthreads();  // nobody reads the last panels any more
+    x.store(nullptr, a.means ? a.means + matrix * a.x.channels + j : nullptr, weights ? weights + pixel : nullptr,
+            nullptr, features);
+    factor.store(nullptr, nullptr, nullptr, nullptr, factors);
+    __syncthreads();
+    if (step + 1 < steps) fetch(n * a.weights.regions + (step + 1) / blocks, (step + 1) % blocks * kDepth);
+    multiply_panels<T>(a.last ? features : factors, a.last ? factors : features, at, sums);
+  }
+
+  // Rows are pixels of a channels_last output, channels of another.
+  const int64_t rows = a.last ? a.x.pixels : a.channels, columns = a.last ? a.channels : a.x.pixels;
+  const int64_t row = (a.last ? pixel : channel) + at.row, column = (a.last ? channel : pixel) + at.column;
+  for (int i = 0; i < kMicro; ++i)
+    if (row + i < rows)
+      write_four(sums[i], columns - column, columns % kMicro == 0, a.output + (n * rows + row + i) * columns + column);
+}
+
+// The matrices A, transposed and divided by Z: mixing[matrix][j][i] = value(matrix, i, j) / Z.
+template <typename T, typename Value, typename Inverse>
+__global__ void __launch_bounds__(kThreads) mixing_kernel(const Value value, const Inverse inverse, const int64_t depth,
+                                                          const int64_t channels, const int64_t total, T* mixing) {
+  const int64_t index = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= total) return;
+  const int64_t i = index % channels, j = index / channels % depth, matrix = index / (channels * depth);
+  mixing[index] = T(divided(value(matrix, i, j), inverse(matrix)));
+}
+
+}  // namespace cnnfast

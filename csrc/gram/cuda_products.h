@@ -1,0 +1,125 @@
+// Weighted products of feature maps on CUDA, sum_k w_k (x_ik - mu_i)(y_jk - nu_j). A block sums one tile of one matrix
+// over one chunk of the pixels into a workspace; a second kernel adds the chunks in fixed order and finishes the
+// matrix. No atomics: the bits do not depend on the order of the blocks.
+#pragma once
+
+#include <cstdint>
+
+#include "core/division.h"
+#include "gram/cuda_tile.h"
+#include "gram/features.h"
+
+namespace cnnfast {
+
+// The tiles of a matrix; of a symmetric one only those on and above the diagonal.
+struct Tiles {
+  int64_t rows, columns;  // of the matrix
+  bool symmetric;
+
+  CNNFAST_HOST_DEVICE static int64_t count(int64_t channels) { return divide_up(channels, kTile); }
+  CNNFAST_HOST_DEVICE int64_t pairs() const {
+    return symmetric ? count(rows) * (count(rows) + 1) / 2 : count(rows) * count(columns);
+  }
+  struct At {
+    int64_t row, column;  // first channels
+    bool diagonal;
+  };
+  CNNFAST_HOST_DEVICE At at(int64_t pair) const {
+    int64_t row = 0, column = pair;
+    if (!symmetric) {
+      row = pair / count(columns);
+      column = pair % count(columns);
+    } else {
+      for (int64_t length = count(columns); column >= length; --length, ++row) column -= length;
+      column += row;
+    }
+    return {row * kTile, column * kTile, symmetric && row == column};
+  }
+};
+
+template <typename E>
+struct ProductsArguments {
+  using T = accumulate_t<E>;
+  Features<E> x, y;  // the same maps if the tiles are symmetric
+  PixelWeights<T> weights;
+  const T *x_means, *y_means;  // (N, R, C), or null
+  Tiles tiles;
+  int64_t splits, chunk;  // pixels per chunk, a multiple of kDepth
+  int64_t first_matrix;
+  T* partial;  // (matrices, pairs, splits, kTile, kTile)
+};
+
+template <typename E>
+__global__ void __launch_bounds__(kThreads, 2) products_kernel(const ProductsArguments<E> a) {
+  using T = accumulate_t<E>;
+  CNNFAST_SHARED(T, left, [kDepth][kPanelStride]);
+  CNNFAST_SHARED(T, right, [kDepth][kPanelStride]);
+  const int64_t block = blockIdx.x, pairs = a.tiles.pairs();
+  const int64_t matrix = a.first_matrix + block / (a.splits * pairs);
+  const int64_t n = matrix / a.weights.regions, r = matrix % a.weights.regions;
+  const Tiles::At tile = a.tiles.at(block / a.splits % pairs);
+  const int64_t begin = block % a.splits * a.chunk, end = begin + a.chunk < a.x.pixels ? begin + a.chunk : a.x.pixels;
+  const T* weights = a.weights.row(n, r);
+  const MicroPlace at = micro_place();
+
+  const T* x_means = a.x_means ? a.x_means + matrix * a.x.channels + tile.row : nullptr;
+  const T* y_means = a.y_means ? a.y_means + matrix * a.y.channels + tile.column : nullptr;
+  const int rows = part_of(tile.row, a.x.channels, kTile), columns = part_of(tile.column, a.y.channels, kTile);
+  PanelMover<E> x(a.x.channel_stride, a.x.pixel_stride), y(a.y.channel_stride, a.y.pixel_stride);
+  const auto fetch = [&](int64_t pixel) {
+    const int pixels = part_of(pixel, end, kDepth);
+    x.fetch(a.x.at(n, tile.row, pixel), rows, pixels);
+    if (!tile.diagonal) y.fetch(a.y.at(n, tile.column, pixel), columns, pixels);
+  };
+  LongSums<T> sums;
+  fetch(begin);
+  for (int64_t pixel = begin; pixel < end; pixel += kDepth) {
+    __syncthreads();  // nobody reads the last panels any more
+    x.store(x_means, nullptr, nullptr, weights ? weights + pixel : nullptr, left);
+    if (!tile.diagonal) {
+      y.store(y_means, nullptr, nullptr, nullptr, right);
+    } else if (weights) {
+      x.store(x_means, nullptr, nullptr, nullptr, right);
+    }
+    __syncthreads();
+    if (pixel + kDepth < end) fetch(pixel + kDepth);
+    Micro<T> terms = {};
+    multiply_panels<T>(left, tile.diagonal && !weights ? left : right, at, terms);
+    sums.add(terms);
+  }
+
+  T* out = a.partial + block * kTile * kTile + at.row * kTile + at.column;
+  for (int i = 0; i < kMicro; ++i)
+    for (int j = 0; j < kMicro; ++j) out[i * kTile + j] = sums.value(i, j);
+}
+
+constexpr int kFinishColumns = 32, kFinishLanes = 8;  // a block finishes 32 neighbours of a tile with 8 sums for each
+
+// Adds the chunks of every entry in double and calls finish(matrix, i, j, sum), which returns the entry's part of the
+// block's total; totals (one a block) may be null. A tile is finished by `slices` blocks.
+template <typename T, typename Finish>
+__global__ void __launch_bounds__(kFinishColumns* kFinishLanes)
+    finish_kernel(const Tiles tiles, const int64_t splits, const int64_t slices, const int64_t first_matrix,
+                  const T* partial, const Finish finish, double* totals) {
+  CNNFAST_SHARED(double, lanes, [kFinishLanes][kFinishColumns]);
+  const int64_t block = blockIdx.x, slot = block / slices, pair = slot % tiles.pairs();
+  const Tiles::At tile = tiles.at(pair);
+  const int element = int(block % slices) * kFinishColumns + threadIdx.x;
+  const int64_t i = tile.row + element / kTile, j = tile.column + element % kTile;
+  const bool wanted = i < tiles.rows && j < tiles.columns && (!tile.diagonal || i <= j);
+  double sum = 0;
+  if (wanted)
+    for (int64_t split = threadIdx.y; split < splits; split += kFinishLanes)
+      sum += double(partial[(slot * splits + split) * kTile * kTile + element]);
+  lanes[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y > 0) return;
+  for (int lane = 1; lane < kFinishLanes; ++lane) sum += lanes[lane][threadIdx.x];
+  double total = wanted ? finish(first_matrix + slot / tiles.pairs(), i, j, sum) : 0;
+  if (!totals) return;
+  for (int distance = kFinishColumns / 2; distance > 0; distance /= 2)
+    total += __shfl_down_sync(0xffffffffu, total, distance);
+  if (threadIdx.x == 0) totals[block] = total;
+}
+
+}  // namespace cnnfast

@@ -1,0 +1,26 @@
+// The operators of the emulated kernels: the same schemas as cnnfast's, in a namespace of their own.
+#include <torch/csrc/stable/library.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include "cuda_emulation.h"
+#include "schemas.h"
+
+namespace {
+
+// The order in which the threads of a block and the blocks of a grid run: 0 forward, 1 reverse, 2 random.
+void set_order(int64_t order, int64_t seed) {
+  STD_TORCH_CHECK(order >= 0 && order <= 2, "set_order: order must be 0, 1 or 2, got ", order);
+  emu::order = static_cast<emu::Order>(order);
+  emu::seed = static_cast<unsigned>(seed);
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY(cnnfast_emulated, m) {
+  for (const char* schema : cnnfast::schemas::all) m.def(schema);
+  m.def("set_order(int order, int seed) -> ()");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(cnnfast_emulated, CompositeExplicitAutograd, m) {
+  m.impl("set_order", TORCH_BOX(&set_order));
+}

@@ -1,0 +1,88 @@
+"""Builds the CUDA kernels for the CPU, loads them, and puts them in the place of the CPU's own kernels.
+
+The library is kept under build/ and named after a hash of everything that goes into it. CNNFAST_EMULATION_SANITIZE=1
+builds it with the address and undefined-behaviour sanitizers; tools/sanitize_cuda.sh runs the tests on that.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+KERNELS = sorted((ROOT / "csrc").glob("*/*_cuda.cu"))
+ORDERS = ("forward", "reverse", "random")
+OPERATORS = ("gram", "_gram_backward", "cross_gram", "_cross_gram_backward", "gram_mse", "_gram_mse_backward")
+
+_FLAGS = ["-std=c++20", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-DCUDA_EMULATION"]
+_TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
+_RELEASE = ["-O2"]
+_SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+
+
+def compiler() -> list[str] | None:
+    """The words of the C++ compiler, None where there is none."""
+    words = shlex.split(os.environ.get("CXX", "") or "g++")
+    return words if shutil.which(words[0]) else None
+
+
+def build_library(kernels: list[Path] = KERNELS, folder: Path = ROOT / "build" / "cuda_emulation") -> Path:
+    """Compiles the kernels for the CPU unless the same sources were compiled before."""
+    words = compiler()
+    assert words, "no C++ compiler"
+    torch_folder = Path(torch.__file__).parent
+    sanitize = os.environ.get("CNNFAST_EMULATION_SANITIZE") == "1"
+    flags = [*_FLAGS, _TARGET, *(_SANITIZE if sanitize else _RELEASE)]
+    includes = [f"-I{path}" for path in (ROOT / "csrc", HERE, torch_folder / "include")]
+    sources = [*kernels, HERE / "emulated_ops.cpp"]
+    read = [*sources, *HERE.glob("*.h"), *(ROOT / "csrc").rglob("*.h")]
+    digest = hashlib.sha256(repr([words, flags, includes]).encode())
+    for path in sorted(read):
+        digest.update(path.read_bytes())
+    library = folder / f"cnnfast_emulated_{digest.hexdigest()[:16]}.so"
+    if not library.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / f"{library.stem}.{os.getpid()}"
+        libraries = [f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
+        command = [*words, "-x", "c++", *flags, *includes, *map(str, sources), *libraries, "-o", str(fresh)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        os.replace(fresh, library)
+    return library
+
+
+@functools.cache
+def load() -> None:
+    """Defines torch.ops.cnnfast_emulated, once a process."""
+    torch.ops.load_library(build_library())
+
+
+def set_order(order: str, seed: int = 0) -> None:
+    """Chooses in which order the threads of a block, and the blocks, run."""
+    torch.ops.cnnfast_emulated.set_order(ORDERS.index(order), seed)
+
+
+@contextmanager
+def emulated_kernels() -> Iterator[None]:
+    """Inside, CPU tensors go to the CUDA kernels, with every registration of the operators as it is."""
+    import cnnfast.ops  # noqa: F401  (the operators exist)
+
+    load()
+    library = torch.library.Library("cnnfast", "IMPL")
+    for name in OPERATORS:
+        kernel = getattr(torch.ops.cnnfast_emulated, name).default
+        library.impl(name, kernel, "CPU", allow_override=True)
+    try:
+        yield
+    finally:
+        library._destroy()
