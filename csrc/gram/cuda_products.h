@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads, 2) products_kernel(const ProductsArg
     for (int j = 0; j < kMicro; ++j) out[i * kTile + j] = sums.value(i, j);
 }
 
-constexpr int kFinishColumns = 32, kFinishLanes = 8;  // a block finishes 32 neighbours of a tile with 8 sums for each
+constexpr int kFinishColumns = 32, kFinishLanes = 8;  // a block finishes 32 neighbours of a tile, up to 8 threads each
 
 // Adds the chunks of every entry in double and calls finish(matrix, i, j, sum), which returns the entry's part of the
 // block's total; totals (one a block) may be null. A tile is finished by `slices` blocks.
@@ -109,12 +109,12 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishLanes)
   const bool wanted = i < tiles.rows && j < tiles.columns && (!tile.diagonal || i <= j);
   double sum = 0;
   if (wanted)
-    for (int64_t split = threadIdx.y; split < splits; split += kFinishLanes)
+    for (int64_t split = threadIdx.y; split < splits; split += blockDim.y)
       sum += double(partial[(slot * splits + split) * kTile * kTile + element]);
   lanes[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y > 0) return;
-  for (int lane = 1; lane < kFinishLanes; ++lane) sum += lanes[lane][threadIdx.x];
+  for (unsigned lane = 1; lane < blockDim.y; ++lane) sum += lanes[lane][threadIdx.x];
   double total = wanted ? finish(first_matrix + slot / tiles.pairs(), i, j, sum) : 0;
   if (!totals) return;
   for (int distance = kFinishColumns / 2; distance > 0; distance /= 2)

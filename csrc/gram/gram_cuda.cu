@@ -131,9 +131,9 @@ class ProductsLaunch {
       const int64_t count = std::min(group, matrices_ - first);
       p_.first_matrix = first;
       launch(products_kernel<E>, count * blocks, dim3(kThreads), a_.stream, p_);
-      launch(finish_kernel<T, Finish>, count * pairs_ * slices_, dim3(kFinishColumns, kFinishLanes), a_.stream,
-             p_.tiles, p_.splits, slices_, first, p_.partial, finish,
-             totals ? totals + first * totals_per_matrix() : nullptr);
+      const unsigned lanes = unsigned(std::min<int64_t>(kFinishLanes, p_.splits));
+      launch(finish_kernel<T, Finish>, count * pairs_ * slices_, dim3(kFinishColumns, lanes), a_.stream, p_.tiles,
+             p_.splits, slices_, first, p_.partial, finish, totals ? totals + first * totals_per_matrix() : nullptr);
     }
   }
 
