@@ -1,4 +1,4 @@
-"""Builds the extension modules ``cnnfast._C`` (CPU) and ``cnnfast._C_cuda`` (CUDA kernels, where the release has any).
+"""Builds the extension modules ``cnnfast._C`` (CPU) and ``cnnfast._C_cuda`` (CUDA kernels).
 
 Environment variables: ``CNNFAST_CUDA`` (1: insist, 0: never, unset: when torch and toolkit fit), ``FORCE_CUDA=1`` (the
 same as ``CNNFAST_CUDA=1``), ``CNNFAST_DEBUG`` (1: ``-O0 -g``; sanitize: address and undefined-behaviour sanitizers),
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 TORCH_TARGET_VERSION = "0x020b000000000000"  # 2.11, the oldest torch that the binaries run under
-DEFAULT_ARCHITECTURES = ("7.5", "8.0", "8.6", "9.0", "10.0", "12.0")
+DEFAULT_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 BYTES_PER_JOB = 2 * 1024**3
 USUAL_TOOLKIT = "/usr/local/cuda"
 
@@ -72,8 +72,8 @@ def cpu_sources() -> list[str]:
 
 
 def cuda_sources() -> list[str]:
-    """Returns the CUDA files of ``cnnfast._C_cuda``."""
-    return sources("csrc/*/*_cuda.cu")
+    """Returns the files of ``cnnfast._C_cuda``."""
+    return sources("csrc/*/*_cuda.cu", "csrc/cuda/*.cpp")
 
 
 def headers() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.machinery
 import platform
@@ -82,6 +83,39 @@ cuda_error = _load_cuda()
 """Why CUDA kernels are not available; empty when they are. Shown when the first CUDA tensor arrives."""
 
 
+def _lacks(capability: tuple[int, int], architectures: str) -> bool:
+    """Whether kernels built for a TORCH_CUDA_ARCH_LIST cannot run on a GPU of this compute capability.
+
+    Code runs on GPUs of its own major version and the same or a higher minor one, PTX on every GPU that is not older.
+    A list with names in it, as in "Hopper", is not judged.
+    """
+    entries = re.split(r"[; ]+", architectures.strip())
+    found = [re.fullmatch(r"(\d+)\.(\d)[af]?(\+PTX)?", entry) for entry in entries]
+    for match in found:
+        if match is None:
+            return False
+        built = int(match[1]), int(match[2])
+        if built <= capability and (match[3] or built[0] == capability[0]):
+            return False
+    return True
+
+
+@functools.cache
+def cuda_device_error(index: int) -> str:
+    """Why a GPU cannot run the kernels that were loaded; empty when it can, or where there is no GPU to ask."""
+    if not torch.cuda.is_available():
+        return ""
+    capability, architectures = torch.cuda.get_device_capability(index), build_info()["cuda_architectures"]
+    if not _lacks(capability, architectures):
+        return ""
+    wanted = "{}.{}".format(*capability)
+    return (
+        f"the CUDA kernels are built for compute capability {architectures} and this GPU has {wanted}. Rebuild them: "
+        f'TORCH_CUDA_ARCH_LIST="{wanted}" {_REBUILD} .'
+    )
+
+
 def default_device() -> torch.device:
     """The device to use where none is asked for: a GPU that this installation has kernels for, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() and not cuda_error else "cpu")
+    usable = torch.cuda.is_available() and not cuda_error and not cuda_device_error(torch.cuda.current_device())
+    return torch.device("cuda" if usable else "cpu")

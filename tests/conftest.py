@@ -17,12 +17,15 @@ PARITY = Path(__file__).parent / "parity" / "style"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs tests of a device on the CPU, on a GPU if there is one, and those marked so on the emulated CUDA kernels."""
+    """Runs tests of a device on the CPU, on a GPU if there is one, and those marked so on the emulated CUDA kernels.
+
+    Emulated runs of whole files are slow; tests/cuda_emulation has the quick ones.
+    """
     if "device" not in metafunc.fixturenames:
         return
-    devices = ["cpu"]
+    devices: list = ["cpu"]
     if emulation.KERNELS and metafunc.definition.get_closest_marker("emulated"):
-        devices.append("emulated")
+        devices.append(pytest.param("emulated", marks=pytest.mark.slow))
     if torch.cuda.is_available() and not _extension.cuda_error:
         devices.append("cuda")
     metafunc.parametrize("device", devices, indirect=True)

@@ -17,7 +17,7 @@ def takes_twin(function: str, x: Tensor) -> bool:
     operator without its derivative, so these go through the twin, which PyTorch differentiates itself.
 
     Raises:
-        RuntimeError: x is on a CUDA device and this installation has no CUDA kernels.
+        RuntimeError: x is on a CUDA device and this installation has no CUDA kernels, or none for that GPU.
     """
     if not isinstance(x, Tensor) or x.device.type not in _KERNEL_DEVICES:
         return True  # the twin also knows what to say of an x that is no tensor
@@ -25,6 +25,8 @@ def takes_twin(function: str, x: Tensor) -> bool:
         raise RuntimeError(f"{function}: x is on {x.device}, but {_extension.cuda_error}")
     if torch.compiler.is_compiling():
         return False
+    if x.device.type == "cuda" and (error := _extension.cuda_device_error(x.device.index)):
+        raise RuntimeError(f"{function}: x is on {x.device}, but {error}")
     return torch.autograd.forward_ad._current_level >= 0 or _differentiating_transform()
 
 

@@ -59,11 +59,12 @@ __global__ void __launch_bounds__(kThreads, 2) apply_kernel(const ApplyArguments
   if (steps > 0) fetch(n * a.weights.regions, 0);
   for (int64_t step = 0; step < steps; ++step) {
     const int64_t r = step / blocks, j = step % blocks * kDepth, matrix = n * a.weights.regions + r;
-    const T* weights = a.weights.row(n, r);
+    const T* weights = a.weights.data ? a.weights.row(n, r) + pixel : nullptr;
+    const T* means = a.means ? a.means + matrix * a.x.channels + j : nullptr;
     __syncthreads();  // nobody reads the last panels any more
-    x.store(nullptr, a.means ? a.means + matrix * a.x.channels + j : nullptr, weights ? weights + pixel : nullptr,
-            nullptr, features);
-    factor.store(nullptr, nullptr, nullptr, nullptr, factors);
+    x.store([=](T value, int k, int i) { return (means ? value - means[i] : value) * (weights ? weights[k] : T(1)); },
+            features);
+    factor.store([](T value, int, int) { return value; }, factors);
     __syncthreads();
     if (step + 1 < steps) fetch(n * a.weights.regions + (step + 1) / blocks, (step + 1) % blocks * kDepth);
     multiply_panels<T>(a.last ? features : factors, a.last ? factors : features, at, sums);

@@ -49,8 +49,14 @@ struct ProductsArguments {
   T* partial;  // (matrices, pairs, splits, kTile, kTile)
 };
 
+template <typename T>
+__device__ inline T centred(T value, const T* means, int channel) {
+  return means ? value - means[channel] : value;
+}
+
 template <typename E>
-__global__ void __launch_bounds__(kThreads, 2) products_kernel(const ProductsArguments<E> a) {
+__global__ void __launch_bounds__(kThreads, sizeof(accumulate_t<E>) > 4 ? 1 : 2)
+    products_kernel(const ProductsArguments<E> a) {
   using T = accumulate_t<E>;
   CNNFAST_SHARED(T, left, [kDepth][kPanelStride]);
   CNNFAST_SHARED(T, right, [kDepth][kPanelStride]);
@@ -75,11 +81,12 @@ __global__ void __launch_bounds__(kThreads, 2) products_kernel(const ProductsArg
   fetch(begin);
   for (int64_t pixel = begin; pixel < end; pixel += kDepth) {
     __syncthreads();  // nobody reads the last panels any more
-    x.store(x_means, nullptr, nullptr, weights ? weights + pixel : nullptr, left);
+    const T* w = weights ? weights + pixel : nullptr;
+    x.store([=](T value, int i, int k) { return centred(value, x_means, i) * (w ? w[k] : T(1)); }, left);
     if (!tile.diagonal) {
-      y.store(y_means, nullptr, nullptr, nullptr, right);
+      y.store([=](T value, int j, int) { return centred(value, y_means, j); }, right);
     } else if (weights) {
-      x.store(x_means, nullptr, nullptr, nullptr, right);
+      x.store([=](T value, int i, int) { return centred(value, x_means, i); }, right);
     }
     __syncthreads();
     if (pixel + kDepth < end) fetch(pixel + kDepth);

@@ -21,21 +21,19 @@ using Panel = T[kDepth][kPanelStride];
 template <typename T>
 using Micro = T[kMicro][kMicro];
 
-// Which elements of a panel a thread moves: the first one and the way to the next. Neighbours in memory go to
-// neighbouring lanes; where those are deep neighbours, a warp takes 8 of them (32 bytes of float32) in 4 rows, so that
-// its lanes write to different banks.
+// Which elements of a panel a thread moves, one a turn. Neighbours in memory go to neighbouring lanes; where those are
+// deep neighbours, a warp takes 8 of them (32 bytes of float32) in 4 rows, so that its lanes write to different banks.
+template <bool wide_is_adjacent>
 struct Route {
-  int wide, deep, wide_step, deep_step;
+  static constexpr int wide_step = wide_is_adjacent ? 0 : kTile / 2 / kTurns;
+  static constexpr int deep_step = wide_is_adjacent ? kThreads / kTile : 0;
 
-  __device__ explicit Route(bool wide_is_adjacent) {
-    const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
-    wide = wide_is_adjacent ? thread % kTile : warp / 4 * (kTile / 2) + lane / 8;
-    deep = wide_is_adjacent ? thread / kTile : warp % 4 * 8 + lane % 8;
-    wide_step = wide_is_adjacent ? 0 : kTile / 2 / kTurns;
-    deep_step = wide_is_adjacent ? kThreads / kTile : 0;
+  __device__ static int wide() {
+    return wide_is_adjacent ? threadIdx.x % kTile : threadIdx.x / 128 * (kTile / 2) + threadIdx.x % 32 / 8;
   }
-  __device__ int wide_at(int turn) const { return wide + turn * wide_step; }
-  __device__ int deep_at(int turn) const { return deep + turn * deep_step; }
+  __device__ static int deep() {
+    return wide_is_adjacent ? threadIdx.x / kTile : threadIdx.x / 32 % 4 * 8 + threadIdx.x % 8;
+  }
 };
 
 // One operand's panels on their way from memory through registers to shared memory: the next panel is fetched while
@@ -47,38 +45,55 @@ class PanelMover {
 
   // Element (wide, deep) of the first panel is data[wide * wide_stride + deep * deep_stride].
   __device__ PanelMover(int64_t wide_stride, int64_t deep_stride)
-      : route_(wide_stride == 1 || deep_stride != 1), wide_stride_(wide_stride), deep_stride_(deep_stride) {}
+      : wide_is_adjacent_(wide_stride == 1 || deep_stride != 1), wide_stride_(wide_stride), deep_stride_(deep_stride) {}
 
   // Elements with wide < wides and deep < deeps; the others are zero.
   __device__ void fetch(const E* panel, int wides, int deeps) {
     wides_ = wides, deeps_ = deeps;
-    const E* element = panel + route_.wide * wide_stride_ + route_.deep * deep_stride_;
-    const int64_t step = route_.wide_step * wide_stride_ + route_.deep_step * deep_stride_;
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) values_[turn] = inside(turn) ? element[turn * step] : E(0.0f);
+    if (wide_is_adjacent_) {
+      fetch_along<Route<true>>(panel);
+    } else {
+      fetch_along<Route<false>>(panel);
+    }
   }
 
-  // (value - shift) * factor. shift and factor, each along one axis of the panel, may be null.
-  __device__ void store(const T* wide_shift, const T* deep_shift, const T* wide_factor, const T* deep_factor,
-                        Panel<T>& panel) const {
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int wide = route_.wide_at(turn), deep = route_.deep_at(turn);
-      T value = T(values_[turn]);
-      if (inside(turn)) {
-        if (wide_shift) value -= wide_shift[wide];
-        if (deep_shift) value -= deep_shift[deep];
-        if (wide_factor) value *= wide_factor[wide];
-        if (deep_factor) value *= deep_factor[deep];
-      }
-      panel[deep][wide] = value;
+  // Shifted and scaled by `change`, a function of (value, wide, deep).
+  template <typename Change>
+  __device__ void store(const Change& change, Panel<T>& panel) const {
+    if (wide_is_adjacent_) {
+      store_along<Route<true>>(change, panel);
+    } else {
+      store_along<Route<false>>(change, panel);
     }
   }
 
  private:
-  __device__ bool inside(int turn) const { return route_.wide_at(turn) < wides_ && route_.deep_at(turn) < deeps_; }
+  template <typename R>
+  __device__ bool inside(int turn) const {
+    return R::wide() + turn * R::wide_step < wides_ && R::deep() + turn * R::deep_step < deeps_;
+  }
+  template <typename R>
+  __device__ void fetch_along(const E* panel) {
+    const E* element = panel + R::wide() * wide_stride_ + R::deep() * deep_stride_;
+    const int64_t step = R::wide_step * wide_stride_ + R::deep_step * deep_stride_;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn, element += step) {
+      values_[turn] = E(0.0f);
+      if (inside<R>(turn)) values_[turn] = *element;
+    }
+  }
+  template <typename R, typename Change>
+  __device__ void store_along(const Change& change, Panel<T>& panel) const {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int wide = R::wide() + turn * R::wide_step, deep = R::deep() + turn * R::deep_step;
+      T value = T(values_[turn]);
+      if (inside<R>(turn)) value = change(value, wide, deep);
+      panel[deep][wide] = value;
+    }
+  }
 
-  Route route_;
+  bool wide_is_adjacent_;
   int64_t wide_stride_, deep_stride_;
   int wides_ = 0, deeps_ = 0;
   E values_[kTurns];
@@ -105,7 +120,7 @@ struct alignas(sizeof(T) > 4 ? 16 : 4 * sizeof(T)) Four {
 
 template <typename T>
 __device__ inline void multiply_panels(const Panel<T>& left, const Panel<T>& right, MicroPlace at, Micro<T>& sums) {
-#pragma unroll 8
+#pragma unroll 4
   for (int k = 0; k < kDepth; ++k) {
     const Four<T> a = *reinterpret_cast<const Four<T>*>(&left[k][at.row]);
     const Four<T> b = *reinterpret_cast<const Four<T>*>(&right[k][at.column]);

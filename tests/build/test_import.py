@@ -125,5 +125,47 @@ def test_extension_is_never_loaded_before_torch(tmp_path):
     assert done.stdout.strip() == "True", done.stderr
 
 
-def test_missing_cuda_kernels_are_explained():
-    assert _extension.cuda_error.startswith("this build of cnnfast has no CUDA kernels (")
+class TestCudaKernels:
+    def test_reason_or_kernels(self):
+        """Either the kernels are registered, or one sentence says why they are not."""
+        built = cnnfast.build_info()["cuda"]
+        registered = torch._C._dispatch_has_kernel_for_dispatch_key("cnnfast::gram", "CUDA")
+        assert registered == (not _extension.cuda_error)
+        if built.startswith("none: "):
+            assert (
+                _extension.cuda_error == f"this build of cnnfast has no CUDA kernels ({built.removeprefix('none: ')})"
+            )
+        elif torch.version.cuda is None:
+            assert _extension.cuda_error == f"torch {torch.__version__} is a build without CUDA"
+        else:
+            assert _extension.cuda_error == ""
+
+    def test_reason_is_shown_with_the_first_cuda_tensor(self, monkeypatch):
+        monkeypatch.setattr(_extension, "cuda_error", "the reason")
+        with torch._subclasses.FakeTensorMode(), pytest.raises(RuntimeError) as caught:
+            cnnfast.ops.gram_matrix(torch.empty(1, 2, 3, device="cuda"))
+        assert str(caught.value) == "gram_matrix: x is on cuda:0, but the reason"
+
+    @pytest.mark.parametrize(
+        ("architectures", "lacking", "running"),
+        [
+            ("7.5", [(7, 0), (8, 0), (9, 0)], [(7, 5)]),
+            ("8.0;9.0", [(7, 5), (10, 0)], [(8, 0), (8, 6), (8, 9), (9, 0)]),
+            ("8.6 9.0+PTX", [(8, 0)], [(8, 6), (8, 9), (9, 0), (10, 0), (12, 0)]),
+            ("9.0a", [(8, 9), (10, 0)], [(9, 0)]),
+            ("Hopper", [], [(8, 0)]),
+        ],
+    )
+    def test_architectures(self, architectures, lacking, running):
+        assert all(_extension._lacks(capability, architectures) for capability in lacking)
+        assert not any(_extension._lacks(capability, architectures) for capability in running)
+
+    def test_gpu_without_kernels_names_both(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
+        monkeypatch.setattr(_extension, "build_info", lambda: {"cuda_architectures": "8.0;9.0+PTX"})
+        message = _extension.cuda_device_error.__wrapped__(0)
+        assert "built for compute capability 8.0;9.0+PTX and this GPU has 7.0" in message
+        assert 'TORCH_CUDA_ARCH_LIST="7.0" pip install' in message
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 6))
+        assert _extension.cuda_device_error.__wrapped__(0) == ""

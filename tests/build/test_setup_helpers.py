@@ -153,7 +153,7 @@ class TestArchitectures:
         assert build.architectures({}, [(9, 0), (8, 6), (9, 0)], ["7.5"]) == "8.6;9.0+PTX"
 
     def test_default_is_cut_to_what_nvcc_offers(self, build):
-        assert build.architectures({}, []) == "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
+        assert build.architectures({}, []) == "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
         assert build.architectures({}, [], ["7.5", "8.0", "8.6", "8.7", "9.0"]) == "7.5;8.0;8.6;9.0+PTX"
 
     def test_nothing_offered(self, build):
@@ -245,9 +245,12 @@ class TestSources:
         assert build.version() == cnnfast.__version__ == cnnfast.build_info()["version"]
 
     def test_sorted_relative_and_complete(self, build):
-        files = build.cpu_sources()
-        assert files == sorted(set(files)) and not any(os.path.isabs(name) for name in files)
-        assert set(files) == {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.cpp")}
+        cpu, cuda = build.cpu_sources(), build.cuda_sources()
+        assert cpu == sorted(set(cpu)) and cuda == sorted(set(cuda)) and not set(cpu) & set(cuda)
+        assert not any(os.path.isabs(name) for name in cpu + cuda)
+        written = [path for suffix in ("cpp", "cu") for path in (ROOT / "csrc").rglob(f"*.{suffix}")]
+        assert {*cpu, *cuda} == {path.relative_to(ROOT).as_posix() for path in written}
+        assert [name for name in cuda if name.endswith(".cu")]
 
     def test_every_header_is_a_dependency(self, build):
         written = [path for suffix in ("h", "inl") for path in (ROOT / "csrc").rglob(f"*.{suffix}")]
