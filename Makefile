@@ -1,4 +1,4 @@
-# make demo | test | test-slow | bench | lint | gpu | clean
+# make demo | test | test-slow | bench | lint | ptx | gpu | clean
 #
 # Every target prepares the environment that it needs in .venv; a second run starts at once, and a changed C++ file is
 # rebuilt alone. PYTHON chooses the interpreter, TORCH the torch to install (as in TORCH="torch==2.13.0+cpu").
@@ -12,7 +12,7 @@ RUN_EXTRAS := models,cli
 DEV_EXTRAS := models,cli,test,lint
 BENCH_EXTRAS := models,cli,bench
 
-.PHONY: demo test test-slow bench lint gpu clean help
+.PHONY: demo test test-slow bench lint ptx gpu clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -55,11 +55,17 @@ lint: $(VENV)/dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cu tests/cuda_emulation/*.h)
+	$(BIN)/clang-format --dry-run -Werror $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h csrc/*/*.inl csrc/*/*.cu tests/cuda_emulation/*.h tests/cuda_emulation/*.cpp)
 
+# Registers, shared memory and spilled bytes of every CUDA kernel; ARCH chooses the architecture.
+ARCH ?= 9.0
+ptx: $(VENV)/torch-installed
+	$(BIN)/python tools/compile_cuda.py ptx $(ARCH)
+
+# For a machine with a GPU: build, tests on it, compute-sanitizer, benchmarks. Asks no network: PYTHON has torch >= 2.11,
+# setuptools, ninja, pybind11, numpy and pytest.
 gpu:
-	@echo "This release has $(words $(wildcard csrc/*/*_cuda.cu)) CUDA kernel files and this machine" \
-	  "$$(nvidia-smi -L 2>/dev/null | grep -c . || true) visible GPUs: nothing to build or run on a GPU."
+	$(PYTHON) tools/gpu.py
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info cnnfast/_C*.so

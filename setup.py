@@ -25,6 +25,7 @@ TORCH_TARGET_VERSION = "0x020b000000000000"  # 2.11, the oldest torch that the b
 DEFAULT_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 BYTES_PER_JOB = 2 * 1024**3
 USUAL_TOOLKIT = "/usr/local/cuda"
+NVCC_FLAGS = ("-O3", "-DUSE_CUDA", "-Xfatbin=-compress-all")
 
 
 class BuildError(SystemExit):
@@ -71,9 +72,14 @@ def cpu_sources() -> list[str]:
     return sources("csrc/*.cpp", "csrc/core/*.cpp", "csrc/*/*_cpu.cpp")
 
 
+def cuda_kernels() -> list[str]:
+    """Returns the files that nvcc compiles."""
+    return sources("csrc/*/*_cuda.cu")
+
+
 def cuda_sources() -> list[str]:
     """Returns the files of ``cnnfast._C_cuda``."""
-    return sources("csrc/*/*_cuda.cu", "csrc/cuda/*.cpp")
+    return sorted([*cuda_kernels(), *sources("csrc/cuda/*.cpp")])
 
 
 def headers() -> list[str]:
@@ -333,14 +339,16 @@ def extensions(plan: CudaPlan, torch_version: str, cuda: str, archs: str) -> lis
     )
     if not plan.build:
         return [cpu]
-    nvcc = ["-O3", "-DUSE_CUDA", "-Xfatbin=-compress-all"]
     return [
         cpu,
         CUDAExtension(
             "cnnfast._C_cuda",
             cuda_sources(),
             include_dirs=include,
-            extra_compile_args={"cxx": cxx, "nvcc": nvcc},
+            extra_compile_args={
+                "cxx": cxx,
+                "nvcc": [*NVCC_FLAGS, f"-Xcompiler=-fvisibility=hidden,-ffile-prefix-map={ROOT}/="],
+            },
             py_limited_api=True,
             **common,
         ),
@@ -358,7 +366,7 @@ def main() -> None:
     from setuptools import setup
     from torch.utils.cpp_extension import BuildExtension
 
-    plan = decide_cuda(cuda_request(os.environ), bool(cuda_sources()), torch.version.cuda, toolkit)
+    plan = decide_cuda(cuda_request(os.environ), bool(cuda_kernels()), torch.version.cuda, toolkit)
     archs, cuda = "", f"none: {plan.reason}"
     if plan.build and toolkit:
         archs = architectures(os.environ, visible_capabilities(torch), offered_architectures(toolkit))

@@ -18,6 +18,7 @@ FORWARD = "gram_matrix forward"
 BACKWARD = "gram_matrix forward+backward"
 LOSS = "gram_mse_loss forward+backward"
 OPERATIONS = (FORWARD, BACKWARD, LOSS)
+SHAPES_1024 = ((1, 64, 1024, 1024), (1, 128, 512, 512), (1, 256, 256, 256), (1, 512, 128, 128))
 SHAPES = ((1, 64, 512, 512), (1, 128, 256, 256), (1, 256, 128, 128), (1, 512, 64, 64), (1, 512, 32, 32))
 OTHER_DTYPES = ("float64", "bfloat16")
 TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 2e-2}
@@ -35,6 +36,7 @@ class Problem:
     shape: tuple[int, int, int, int]
     dtype: str
     layout: str
+    device: str = "cpu"
 
     @property
     def label(self) -> str:
@@ -56,7 +58,7 @@ class Problem:
         generator = torch.Generator().manual_seed(0)
         memory_format = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
         x, y = (
-            torch.randn(self.shape, generator=generator).relu().mul(factor).to(getattr(torch, self.dtype))
+            torch.randn(self.shape, generator=generator).relu().mul(factor).to(self.device, getattr(torch, self.dtype))
             for factor in (1.0, 1.5)
         )
         return x.contiguous(memory_format=memory_format), y
@@ -81,7 +83,7 @@ class Bench:
         self.x, self.source = problem.inputs()
         self.upstream = torch.randn(
             (problem.shape[0], problem.shape[1], problem.shape[1]), generator=torch.Generator().manual_seed(1)
-        )
+        ).to(problem.device)
         self._expected: dict[str, list[Tensor]] = {}
 
     def call(self, gram: Gram, loss: Callable[[Tensor, Tensor], Tensor], normalize: str, x: Tensor) -> Call:
@@ -148,17 +150,22 @@ class Bench:
             raise ImportError("torch.compile needs a C++ compiler")
         # Every problem gets its own graph: without a reset the limit of recompilations would end in eager code.
         torch.compiler.reset()
-        gram = torch.compile(eager_gram, fullgraph=True, dynamic=False)
-        loss = torch.compile(lambda x, t: mse(eager_gram(x), t), fullgraph=True, dynamic=False)
+        # On a GPU also the slow search among kernels that a user may ask for.
+        mode = "max-autotune-no-cudagraphs" if self.problem.device == "cuda" else None
+        gram = torch.compile(eager_gram, fullgraph=True, dynamic=False, mode=mode)
+        loss = torch.compile(lambda x, t: mse(eager_gram(x), t), fullgraph=True, dynamic=False, mode=mode)
         return self.call(gram, loss, "hw", self.x)
 
 
-def problems(quick: bool) -> list[Problem]:
-    """All shapes in both layouts in float32, and the other dtypes at one shape."""
+def problems(quick: bool, device: str = "cpu") -> list[Problem]:
+    """All shapes in both layouts in float32, on a GPU those of 1024x1024 too, and the other dtypes at one shape."""
     if quick:
-        return [Problem(o, (1, 64, 128, 128), "float32", layout) for o in OPERATIONS for layout in _layouts()]
-    listed = [Problem(o, shape, "float32", layout) for o in OPERATIONS for layout in _layouts() for shape in SHAPES]
-    return listed + [Problem(o, SHAPES[2], dtype, "contiguous") for o in OPERATIONS for dtype in OTHER_DTYPES]
+        return [Problem(o, (1, 64, 128, 128), "float32", layout, device) for o in OPERATIONS for layout in _layouts()]
+    shapes = SHAPES + (SHAPES_1024 if device == "cuda" else ())
+    listed = [
+        Problem(o, shape, "float32", layout, device) for o in OPERATIONS for layout in _layouts() for shape in shapes
+    ]
+    return listed + [Problem(o, SHAPES[2], dtype, "contiguous", device) for o in OPERATIONS for dtype in OTHER_DTYPES]
 
 
 def _layouts() -> tuple[str, str]:
@@ -166,10 +173,10 @@ def _layouts() -> tuple[str, str]:
 
 
 def run(
-    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
+    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = "", device: str = "cpu"
 ) -> Iterator[dict[str, Any]]:
     """Measure all problems whose group and label contain a text."""
-    for problem in problems(quick):
+    for problem in problems(quick, device):
         if cases not in f"{problem.operation} {problem.label} {problem.dtype}":
             continue
         case = Case(problem.operation, problem.label, problem.work, problem.dtype)

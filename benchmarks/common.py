@@ -212,10 +212,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine_name(threads: int) -> str:
-    """Name of the results file: processor and threads, in lower case with hyphens."""
-    slug = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower().replace("(r)", "").replace("(tm)", "")).strip("-")
-    return f"{slug}-{threads}-threads"
+def machine_name(threads: int, device: str = "cpu") -> str:
+    """Name of the results file: the GPU, or processor and threads, in lower case with hyphens."""
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
+    return slug if device == "cuda" else f"{slug}-{threads}-threads"
 
 
 def _commit() -> str:
@@ -226,11 +227,12 @@ def _commit() -> str:
         return "unknown"
 
 
-def metadata() -> dict[str, Any]:
+def metadata(device: str = "cpu") -> dict[str, Any]:
     """Everything that a reader needs in order to judge the figures."""
     import cnnfast
 
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if device == "cuda" else {}
+    return gpu | {
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "capability": cnnfast.cpu_capability(),

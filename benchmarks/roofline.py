@@ -8,11 +8,16 @@ from typing import Any
 
 import torch
 
-_SIZES = (768, 1536, 2304)
+_SIZES = {"cpu": (768, 1536, 2304), "cuda": (4096, 8192)}
 _STREAM_BYTES = 1 << 28
 
 
-def _best(call: Callable[[], object], seconds: float) -> float:
+def _best(work: Callable[[], object], seconds: float) -> float:
+    def call() -> None:
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
     call()
     shortest = float("inf")
     started = time.perf_counter()
@@ -22,37 +27,39 @@ def _best(call: Callable[[], object], seconds: float) -> float:
     return shortest
 
 
-def peak_flops(dtype: torch.dtype, seconds: float = 0.6) -> float:
+def peak_flops(dtype: torch.dtype, seconds: float = 0.6, device: str = "cpu") -> float:
     """FLOP/s of the fastest of several large square matrix products."""
     rates = []
-    for n in _SIZES:
-        a, b = (torch.rand(n, n, generator=torch.Generator().manual_seed(n)).to(dtype) for _ in range(2))
-        out = torch.empty(n, n, dtype=dtype)
-        shortest = _best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), seconds / len(_SIZES))
+    for n in _SIZES[device]:
+        a, b = (torch.rand(n, n, generator=torch.Generator().manual_seed(n)).to(device, dtype) for _ in range(2))
+        out = torch.empty(n, n, dtype=dtype, device=device)
+        shortest = _best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), seconds / len(_SIZES[device]))
         rates.append(2 * n**3 / shortest)
     return max(rates)
 
 
-def copy_bandwidth(seconds: float = 0.4) -> float:
+def copy_bandwidth(seconds: float = 0.4, device: str = "cpu") -> float:
     """Bytes read plus bytes written a second by a copy that fits in no cache."""
-    source, target = (torch.ones(_STREAM_BYTES // 4) for _ in range(2))
+    source, target = (torch.ones(_STREAM_BYTES // 4, device=device) for _ in range(2))
     return 2 * _STREAM_BYTES / _best(lambda: target.copy_(source), seconds)
 
 
-def read_bandwidth(seconds: float = 0.4) -> float:
+def read_bandwidth(seconds: float = 0.4, device: str = "cpu") -> float:
     """Bytes read a second by a sum over an array that fits in no cache."""
-    source = torch.ones(_STREAM_BYTES // 4)
+    source = torch.ones(_STREAM_BYTES // 4, device=device)
     return _STREAM_BYTES / _best(source.sum, seconds)
 
 
-def measure_roofline(dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")) -> dict[str, Any]:
+def measure_roofline(
+    dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16"), device: str = "cpu"
+) -> dict[str, Any]:
     """Peak FLOP/s of every dtype, and the larger of the copy and the read bandwidth.
 
     The larger one, because a bound that a kernel could beat would be none.
     """
-    copied, read = copy_bandwidth(), read_bandwidth()
+    copied, read = copy_bandwidth(device=device), read_bandwidth(device=device)
     return {
-        "flops_per_s": {name: peak_flops(getattr(torch, name)) for name in dtypes},
+        "flops_per_s": {name: peak_flops(getattr(torch, name), device=device) for name in dtypes},
         "bytes_per_s": max(copied, read),
         "copy_bytes_per_s": copied,
         "read_bytes_per_s": read,
