@@ -395,7 +395,3 @@ template <typename T>
 T __ldg(const T* p) {
   return *p;
 }
-inline float __expf(float x) { return std::exp(x); }
-inline float __fdividef(float x, float y) { return x / y; }
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline int __popc(uint32_t x) { return __builtin_popcount(x); }
