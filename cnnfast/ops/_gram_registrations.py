@@ -109,11 +109,11 @@ def _weight_gradient(form: Tensor, weight: Tensor, division: _Division, channels
     return gradient.sum_to_size(weight.shape)
 
 
-def _gram_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, weight, *division = inputs
-    ctx.division = tuple(division)
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, normalize, divisor, centered = inputs
+    ctx.division = (normalize, divisor, centered)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, weight)
+    ctx.save_for_backward(*tensors)
 
 
 def _gram_formula(ctx: Any, grad: Tensor | None) -> _Gradients:
@@ -125,13 +125,6 @@ def _gram_formula(ctx: Any, grad: Tensor | None) -> _Gradients:
     if ctx.needs_input_grad[1]:
         grad_weight = _weight_gradient(_form(x, grad, x), weight, ctx.division, x.shape[1])
     return grad_x, grad_weight, None, None, None
-
-
-def _gram_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, x, weight, *division = inputs
-    ctx.division = tuple(division)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(grad, x, weight)
 
 
 def _gram_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
@@ -148,13 +141,6 @@ def _gram_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
     if needs_weight:
         grad_weight = _weight_gradient(_form(v, grad + grad.mT, x), weight, ctx.division, x.shape[1])
     return grad_grad, grad_x, grad_weight, None, None, None
-
-
-def _cross_gram_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, y, weight, *division = inputs
-    ctx.division = tuple(division)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, y, weight)
 
 
 def _cross_gram_formula(ctx: Any, grad: Tensor | None) -> _Gradients:
@@ -191,11 +177,8 @@ def _difference(x: Tensor, target: Tensor, weight: Tensor | None, division: _Div
 
 
 def _gram_mse_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, target, weight, *division = inputs
-    ctx.division = tuple(division)
-    ctx.set_materialize_grads(False)
+    _setup(ctx, (*inputs[:3], output[1], *inputs[3:]), output)
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(x, target, weight, output[1])
 
 
 def _gram_mse_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
@@ -213,13 +196,6 @@ def _gram_mse_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
         if needs_weight:
             grad_weight = _weight_gradient(_form(x, 2 * gamma * difference, x), weight, ctx.division, x.shape[1])
     return grad_x, grad_target, grad_weight, None, None, None
-
-
-def _gram_mse_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad, difference, x, target, weight, *division = inputs
-    ctx.division = tuple(division)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(grad, difference, x, target, weight)
 
 
 def _gram_mse_backward_formula(ctx: Any, v: Tensor | None) -> _Gradients:
@@ -264,13 +240,13 @@ def _vmap_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-for _operator, _setup, _formula in (
-    (gram, _gram_setup, _gram_formula),
-    (gram_backward, _gram_backward_setup, _gram_backward_formula),
-    (cross_gram, _cross_gram_setup, _cross_gram_formula),
-    (cross_gram_backward, _gram_backward_setup, _cross_gram_backward_formula),
+for _operator, _context, _formula in (
+    (gram, _setup, _gram_formula),
+    (gram_backward, _setup, _gram_backward_formula),
+    (cross_gram, _setup, _cross_gram_formula),
+    (cross_gram_backward, _setup, _cross_gram_backward_formula),
     (gram_mse, _gram_mse_setup, _gram_mse_formula),
-    (gram_mse_backward, _gram_mse_backward_setup, _gram_mse_backward_formula),
+    (gram_mse_backward, _setup, _gram_mse_backward_formula),
 ):
-    torch.library.register_autograd(_operator, _formula, setup_context=_setup)
+    torch.library.register_autograd(_operator, _formula, setup_context=_context)
     torch.library.register_vmap(_operator, _vmap_rule(_operator))
