@@ -79,6 +79,7 @@ if build_info()["version"] != cnnfast.__version__:
         f"{cnnfast.__version__}. Rebuild it: {_REBUILD} ."
     )
 
+importlib.import_module("cnnfast._precision")
 cuda_error = _load_cuda()
 """Why CUDA kernels are not available; empty when they are. Shown when the first CUDA tensor arrives."""
 

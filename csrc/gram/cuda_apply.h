@@ -36,24 +36,44 @@ __device__ inline void write_four(const T (&values)[kMicro], int64_t existing, b
     if (j < existing) out[j] = E(values[j]);
 }
 
+// The tile that a block of an apply kernel computes.
+struct ApplyBlock {
+  int64_t n, channel, pixel;  // the first ones
+  int channels, pixels;       // as many as there are
+
+  template <typename E>
+  __device__ explicit ApplyBlock(const ApplyArguments<E>& a) {
+    const int64_t channel_tiles = divide_up(a.channels, kTile), pixel_tiles = divide_up(a.x.pixels, kTile);
+    const int64_t block = blockIdx.x;
+    n = block / (channel_tiles * pixel_tiles);
+    channel = block % channel_tiles * kTile, pixel = block / channel_tiles % pixel_tiles * kTile;
+    channels = part_of(channel, a.channels, kTile), pixels = part_of(pixel, a.x.pixels, kTile);
+  }
+  // Four neighbours of the tile. Rows are pixels of a channels_last output, channels of another.
+  template <typename E, typename T>
+  __device__ void write(const ApplyArguments<E>& a, int row, int column, const T (&values)[kMicro]) const {
+    const int64_t rows = a.last ? a.x.pixels : a.channels, columns = a.last ? a.channels : a.x.pixels;
+    const int64_t i = (a.last ? pixel : channel) + row, j = (a.last ? channel : pixel) + column;
+    if (i < rows) write_four(values, columns - j, columns % kMicro == 0, a.output + (n * rows + i) * columns + j);
+  }
+};
+
 template <typename E>
 __global__ void __launch_bounds__(kThreads, 2) apply_kernel(const ApplyArguments<E> a) {
   using T = accumulate_t<E>;
   CNNFAST_SHARED(T, features, [kDepth][kPanelStride]);
   CNNFAST_SHARED(T, factors, [kDepth][kPanelStride]);
-  const int64_t channel_tiles = divide_up(a.channels, kTile), pixel_tiles = divide_up(a.x.pixels, kTile);
-  const int64_t block = blockIdx.x, n = block / (channel_tiles * pixel_tiles);
-  const int64_t channel = block % channel_tiles * kTile, pixel = block / channel_tiles % pixel_tiles * kTile;
+  const ApplyBlock block(a);
+  const int64_t n = block.n, channel = block.channel, pixel = block.pixel;
   const MicroPlace at = micro_place();
 
   PanelMover<E> x(a.x.pixel_stride, a.x.channel_stride);
   PanelMover<T> factor(1, a.channels);
-  const int pixels = part_of(pixel, a.x.pixels, kTile), channels = part_of(channel, a.channels, kTile);
   const int64_t blocks = divide_up(a.x.channels, kDepth), steps = a.weights.regions * blocks;
   const auto fetch = [&](int64_t matrix, int64_t j) {
     const int depth = part_of(j, a.x.channels, kDepth);
-    x.fetch(a.x.at(n, j, pixel), pixels, depth);
-    factor.fetch(a.mixing + (matrix * a.x.channels + j) * a.channels + channel, channels, depth);
+    x.fetch(a.x.at(n, j, pixel), block.pixels, depth);
+    factor.fetch(a.mixing + (matrix * a.x.channels + j) * a.channels + channel, block.channels, depth);
   };
   Micro<T> sums = {};
   if (steps > 0) fetch(n * a.weights.regions, 0);
@@ -70,12 +90,7 @@ __global__ void __launch_bounds__(kThreads, 2) apply_kernel(const ApplyArguments
     multiply_panels<T>(a.last ? features : factors, a.last ? factors : features, at, sums);
   }
 
-  // Rows are pixels of a channels_last output, channels of another.
-  const int64_t rows = a.last ? a.x.pixels : a.channels, columns = a.last ? a.channels : a.x.pixels;
-  const int64_t row = (a.last ? pixel : channel) + at.row, column = (a.last ? channel : pixel) + at.column;
-  for (int i = 0; i < kMicro; ++i)
-    if (row + i < rows)
-      write_four(sums[i], columns - column, columns % kMicro == 0, a.output + (n * rows + row + i) * columns + column);
+  for (int i = 0; i < kMicro; ++i) block.write(a, at.row + i, at.column, sums[i]);
 }
 
 // The matrices A, transposed and divided by Z: mixing[matrix][j][i] = value(matrix, i, j) / Z.

@@ -11,6 +11,8 @@
 
 namespace cnnfast {
 
+constexpr int kChunkUnit = 64;  // chunks begin where panels of every kernel do, at multiples of 128 bytes of halves
+
 // The tiles of a matrix; of a symmetric one only those on and above the diagonal.
 struct Tiles {
   int64_t rows, columns;  // of the matrix
@@ -44,9 +46,26 @@ struct ProductsArguments {
   PixelWeights<T> weights;
   const T *x_means, *y_means;  // (N, R, C), or null
   Tiles tiles;
-  int64_t splits, chunk;  // pixels per chunk, a multiple of kDepth
+  int64_t splits, chunk;  // pixels per chunk, a multiple of kChunkUnit
   int64_t first_matrix;
   T* partial;  // (matrices, pairs, splits, kTile, kTile)
+};
+
+// What a block of a products kernel sums: one tile of one matrix over one chunk of the pixels.
+struct ProductsBlock {
+  int64_t matrix, n, r;
+  Tiles::At tile;
+  int64_t begin, end;  // pixels
+
+  template <typename E>
+  __device__ explicit ProductsBlock(const ProductsArguments<E>& a) {
+    const int64_t block = blockIdx.x, pairs = a.tiles.pairs();
+    matrix = a.first_matrix + block / (a.splits * pairs);
+    n = matrix / a.weights.regions, r = matrix % a.weights.regions;
+    tile = a.tiles.at(block / a.splits % pairs);
+    begin = block % a.splits * a.chunk;
+    end = begin + a.chunk < a.x.pixels ? begin + a.chunk : a.x.pixels;
+  }
 };
 
 template <typename T>
@@ -60,16 +79,14 @@ __global__ void __launch_bounds__(kThreads, sizeof(accumulate_t<E>) > 4 ? 1 : 2)
   using T = accumulate_t<E>;
   CNNFAST_SHARED(T, left, [kDepth][kPanelStride]);
   CNNFAST_SHARED(T, right, [kDepth][kPanelStride]);
-  const int64_t block = blockIdx.x, pairs = a.tiles.pairs();
-  const int64_t matrix = a.first_matrix + block / (a.splits * pairs);
-  const int64_t n = matrix / a.weights.regions, r = matrix % a.weights.regions;
-  const Tiles::At tile = a.tiles.at(block / a.splits % pairs);
-  const int64_t begin = block % a.splits * a.chunk, end = begin + a.chunk < a.x.pixels ? begin + a.chunk : a.x.pixels;
-  const T* weights = a.weights.row(n, r);
+  const ProductsBlock block(a);
+  const Tiles::At tile = block.tile;
+  const int64_t n = block.n, begin = block.begin, end = block.end;
+  const T* weights = a.weights.row(n, block.r);
   const MicroPlace at = micro_place();
 
-  const T* x_means = a.x_means ? a.x_means + matrix * a.x.channels + tile.row : nullptr;
-  const T* y_means = a.y_means ? a.y_means + matrix * a.y.channels + tile.column : nullptr;
+  const T* x_means = a.x_means ? a.x_means + block.matrix * a.x.channels + tile.row : nullptr;
+  const T* y_means = a.y_means ? a.y_means + block.matrix * a.y.channels + tile.column : nullptr;
   const int rows = part_of(tile.row, a.x.channels, kTile), columns = part_of(tile.column, a.y.channels, kTile);
   PanelMover<E> x(a.x.channel_stride, a.x.pixel_stride), y(a.y.channel_stride, a.y.pixel_stride);
   const auto fetch = [&](int64_t pixel) {
@@ -95,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(accumulate_t<E>) > 4 ? 1 : 2)
     sums.add(terms);
   }
 
-  T* out = a.partial + block * kTile * kTile + at.row * kTile + at.column;
+  T* out = a.partial + int64_t(blockIdx.x) * kTile * kTile + at.row * kTile + at.column;
   for (int i = 0; i < kMicro; ++i)
     for (int j = 0; j < kMicro; ++j) out[i * kTile + j] = sums.value(i, j);
 }

@@ -16,6 +16,7 @@
 #include "core/runtime.h"
 #include "gram/checks.h"
 #include "gram/cuda_apply.h"
+#include "gram/cuda_choice.h"
 #include "gram/cuda_finish.h"
 #include "gram/cuda_products.h"
 
@@ -114,7 +115,7 @@ class ProductsLaunch {
       : a_(a), p_(products), matrices_(p_.x.batch * p_.weights.regions), pairs_(p_.tiles.pairs()) {
     const int64_t longest = std::max<int64_t>(1, divide_up(p_.x.pixels, kShortestChunk));
     const int64_t splits = std::clamp<int64_t>(kWantedBlocks / std::max<int64_t>(1, matrices_ * pairs_), 1, longest);
-    p_.chunk = round_up(divide_up(p_.x.pixels, splits), kDepth);
+    p_.chunk = round_up(divide_up(p_.x.pixels, splits), kChunkUnit);
     p_.splits = p_.chunk ? divide_up(p_.x.pixels, p_.chunk) : 1;
     slices_ = std::min<int64_t>(kTile, p_.tiles.rows) * kTile / kFinishColumns;
   }
@@ -127,10 +128,11 @@ class ProductsLaunch {
     const int64_t group = std::clamp<int64_t>(kWorkspaceElements / (blocks * tile), 1, matrices_);
     const Tensor workspace = a_.workspace(group * blocks * tile, a_.accumulation);
     p_.partial = mutable_data<T>(workspace);
+    const auto kernel = choose_products_kernel(p_);
     for (int64_t first = 0; first < matrices_; first += group) {
       const int64_t count = std::min(group, matrices_ - first);
       p_.first_matrix = first;
-      launch(products_kernel<E>, count * blocks, dim3(kThreads), a_.stream, p_);
+      launch(kernel, count * blocks, dim3(kThreads), a_.stream, p_);
       const unsigned lanes = unsigned(std::min<int64_t>(kFinishLanes, p_.splits));
       launch(finish_kernel<T, Finish>, count * pairs_ * slices_, dim3(kFinishColumns, lanes), a_.stream, p_.tiles,
              p_.splits, slices_, first, p_.partial, finish, totals ? totals + first * totals_per_matrix() : nullptr);
@@ -266,7 +268,7 @@ Tensor mix_channels(Arguments<E>& a, int64_t channels, bool centered, const Valu
     const std::optional<Tensor> means = means_if(centered, a, a.x);
     const ApplyArguments<E> p = {data<T>(mixing),         a.x,      a.weights, pointer<T>(means),
                                  mutable_data<E>(output), channels, a.last};
-    launch(apply_kernel<E>, n * divide_up(channels, kTile) * divide_up(m, kTile), dim3(kThreads), a.stream, p);
+    launch(choose_apply_kernel(p), n * divide_up(channels, kTile) * divide_up(m, kTile), dim3(kThreads), a.stream, p);
   }
   return a.last ? torch::stable::transpose(output, 1, 2) : output;
 }

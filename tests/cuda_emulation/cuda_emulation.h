@@ -52,6 +52,7 @@ namespace emu {
 enum class Order { forward, reverse, random };
 inline Order order = Order::forward;
 inline unsigned seed = 0;
+inline int architecture = 80;  // the compute capability that kernels are compiled for, 80 for 8.0
 
 constexpr size_t kStackBytes = 256 * 1024;
 
@@ -90,10 +91,15 @@ emu_switch:
 )");
 #endif
 
+// What a lane shows the others of its warp.
+struct Shown {
+  alignas(8) unsigned char bytes[48];
+};
+
 // Exchange area of the lanes of one mask. Two slots alternate, so a lane that runs
 // ahead cannot overwrite values that slower lanes have yet to read.
 struct Group {
-  uint64_t value[2][32];
+  Shown value[2][32];
   uint32_t arrived[2] = {0, 0};
   uint32_t left[2] = {0, 0};
   uint32_t parity = 0;  // the slot that each lane uses next
@@ -105,6 +111,13 @@ struct Warp {
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
+// 16 bytes on their way from global to shared memory.
+struct Copy {
+  void* to;
+  const void* from;
+  unsigned bytes, group;
+};
+
 struct Thread {
   Context context;
   void* stack = nullptr;
@@ -114,6 +127,8 @@ struct Thread {
   Warp* warp = nullptr;
   State state = State::ready;
   void* asan = nullptr;
+  std::vector<Copy> copies;
+  unsigned groups = 0;  // of copies, committed so far
 };
 
 struct Block {
@@ -216,8 +231,8 @@ inline void block_barrier(int predicate = 0) {
 
 // Publishes one value per lane of `mask` and returns the exchange area once all are there.
 template <typename T>
-const uint64_t* exchange(uint32_t mask, T value) {
-  static_assert(sizeof(T) <= sizeof(uint64_t));
+const Shown* exchange(uint32_t mask, T value) {
+  static_assert(sizeof(T) <= sizeof(Shown));
   Thread& t = *current->self;
   Warp& w = *t.warp;
   if (!(mask >> t.lane & 1)) fail("a lane calls a warp operation whose mask lacks it");
@@ -225,9 +240,7 @@ const uint64_t* exchange(uint32_t mask, T value) {
   const unsigned slot = g.parity >> t.lane & 1;
   g.parity ^= 1u << t.lane;
   ++t.collectives;
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof(T));
-  g.value[slot][t.lane] = bits;
+  std::memcpy(g.value[slot][t.lane].bytes, &value, sizeof(T));
   g.arrived[slot] |= 1u << t.lane;
   while (g.arrived[slot] != mask) {
     if (mask & ~g.arrived[slot] & ~w.live) fail("a lane of the mask has left the kernel");
@@ -239,9 +252,9 @@ const uint64_t* exchange(uint32_t mask, T value) {
   return g.value[slot];
 }
 template <typename T>
-T read(const uint64_t* values, unsigned lane) {
+T read(const Shown* values, unsigned lane) {
   T v;
-  std::memcpy(&v, &values[lane], sizeof(T));
+  std::memcpy(&v, values[lane].bytes, sizeof(T));
   return v;
 }
 
@@ -260,6 +273,7 @@ inline void run_block(Block& b) {
     t.warp->live |= 1u << t.lane;
     t.state = State::ready;
     t.collectives = 0;
+    t.copies.clear();
     prepare(t);
     schedule[order == Order::reverse ? n - 1 - i : i] = &t;
   }
@@ -332,66 +346,5 @@ T& shared(const void* tag) {
 }
 }  // namespace emu
 
-#define threadIdx (emu::current->self->index)
-#define blockIdx (emu::current->index)
-#define blockDim (emu::current->dim)
-#define gridDim (emu::current->grid)
-#define CNNFAST_SHARED(type, name, ...)   \
-  typedef type name##_shared __VA_ARGS__; \
-  static char name##_tag;                 \
-  auto& name = emu::shared<name##_shared>(&name##_tag)
-#define CNNFAST_DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emu::current->dynamic.get())
-
-inline void __syncthreads() { emu::block_barrier(); }
-inline int __syncthreads_and(int p) { return emu::block_barrier(p), emu::current->last_all; }
-inline int __syncthreads_or(int p) { return emu::block_barrier(p), emu::current->last_any; }
-inline int __syncthreads_count(int p) { return emu::block_barrier(p), emu::current->last_count; }
-inline void __syncwarp(uint32_t mask = 0xffffffffu) { emu::exchange(mask, 0); }
-inline uint32_t __ballot_sync(uint32_t mask, int p) {
-  const uint64_t* v = emu::exchange(mask, p);
-  uint32_t bits = 0;
-  for (unsigned i = 0; i < 32; ++i)
-    if (mask >> i & 1) bits |= uint32_t(emu::read<int>(v, i) != 0) << i;
-  return bits;
-}
-inline int __any_sync(uint32_t mask, int p) { return __ballot_sync(mask, p) != 0; }
-inline int __all_sync(uint32_t mask, int p) { return __ballot_sync(mask, p) == mask; }
-template <typename T>
-T __shfl_sync(uint32_t mask, T v, int source, int width = 32) {
-  const unsigned lane = emu::current->self->lane;
-  return emu::read<T>(emu::exchange(mask, v), (lane & ~(width - 1)) | (source & (width - 1)));
-}
-template <typename T>
-T __shfl_xor_sync(uint32_t mask, T v, int bits, int width = 32) {
-  const unsigned lane = emu::current->self->lane, from = lane ^ bits;
-  const uint64_t* values = emu::exchange(mask, v);
-  return (from & ~(width - 1)) > (lane & ~(width - 1)) ? v : emu::read<T>(values, from);
-}
-template <typename T>
-T __shfl_down_sync(uint32_t mask, T v, unsigned delta, int width = 32) {
-  const unsigned lane = emu::current->self->lane;
-  const uint64_t* values = emu::exchange(mask, v);
-  return (lane & (width - 1)) + delta >= unsigned(width) ? v : emu::read<T>(values, lane + delta);
-}
-template <typename T>
-T __shfl_up_sync(uint32_t mask, T v, unsigned delta, int width = 32) {
-  const unsigned lane = emu::current->self->lane;
-  const uint64_t* values = emu::exchange(mask, v);
-  return (lane & (width - 1)) < delta ? v : emu::read<T>(values, lane - delta);
-}
-template <typename T>
-T atomicAdd(T* p, T v) {
-  T old = *p;
-  *p = T(old + v);
-  return old;
-}
-template <typename T>
-T atomicMax(T* p, T v) {
-  T old = *p;
-  *p = std::max(old, v);
-  return old;
-}
-template <typename T>
-T __ldg(const T* p) {
-  return *p;
-}
+#include "cuda_intrinsics.h"
+#include "tensor_core_emulation.h"

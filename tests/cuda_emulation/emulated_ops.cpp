@@ -14,13 +14,18 @@ void set_order(int64_t order, int64_t seed) {
   emu::seed = static_cast<unsigned>(seed);
 }
 
+// The compute capability that kernels are compiled for, 80 for 8.0.
+void set_architecture(int64_t architecture) { emu::architecture = int(architecture); }
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY(cnnfast_emulated, m) {
   for (const char* schema : cnnfast::schemas::all) m.def(schema);
   m.def("set_order(int order, int seed) -> ()");
+  m.def("set_architecture(int architecture) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(cnnfast_emulated, CompositeExplicitAutograd, m) {
   m.impl("set_order", TORCH_BOX(&set_order));
+  m.impl("set_architecture", TORCH_BOX(&set_architecture));
 }

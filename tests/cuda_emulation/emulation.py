@@ -44,7 +44,7 @@ def build_library(kernels: list[Path] = KERNELS, folder: Path = ROOT / "build" /
     sanitize = os.environ.get("CNNFAST_EMULATION_SANITIZE") == "1"
     flags = [*_FLAGS, _TARGET, *(_SANITIZE if sanitize else _RELEASE)]
     includes = [f"-I{path}" for path in (ROOT / "csrc", HERE, torch_folder / "include")]
-    sources = [*kernels, HERE / "emulated_ops.cpp"]
+    sources = [*kernels, *sorted(HERE.glob("*.cpp"))]
     read = [*sources, *HERE.glob("*.h"), *(ROOT / "csrc").rglob("*.h")]
     digest = hashlib.sha256(repr([words, flags, includes]).encode())
     for path in sorted(read):
@@ -54,11 +54,21 @@ def build_library(kernels: list[Path] = KERNELS, folder: Path = ROOT / "build" /
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f"{library.stem}.{os.getpid()}"
         libraries = [f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-        command = [*words, "-x", "c++", *flags, *includes, *map(str, sources), *libraries, "-o", str(fresh)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        objects = [fresh.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
+        compile_ = [*words, *flags, *includes, "-x", "c++", "-c"]
+        _run([[*compile_, str(source), "-o", str(made)] for source, made in zip(sources, objects, strict=True)])
+        _run([[*words, *flags, *map(str, objects), *libraries, "-o", str(fresh)]])
+        for made in objects:
+            made.unlink()
         os.replace(fresh, library)
     return library
+
+
+def _run(commands: list[list[str]]) -> None:
+    """Runs commands side by side; what a failed one prints is the error."""
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    errors = [process.communicate()[1] for process in running]
+    assert not any(process.returncode for process in running), "\n".join(errors)
 
 
 @functools.cache
@@ -70,6 +80,16 @@ def load() -> None:
 def set_order(order: str, seed: int = 0) -> None:
     """Chooses in which order the threads of a block, and the blocks, run."""
     torch.ops.cnnfast_emulated.set_order(ORDERS.index(order), seed)
+
+
+@contextmanager
+def architecture(compute_capability: int) -> Iterator[None]:
+    """Inside, kernels are compiled for another compute capability than 80 (8.0)."""
+    torch.ops.cnnfast_emulated.set_architecture(compute_capability)
+    try:
+        yield
+    finally:
+        torch.ops.cnnfast_emulated.set_architecture(80)
 
 
 @contextmanager
