@@ -48,7 +48,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def read_tensors(path: Path, function: str) -> TensorFile:
-    """All tensors of a .pth, .pt, .safetensors, .h5 or .npz file, on the CPU. No code in the file is ever run.
+    """All tensors of a .pth, .pt, .model, .safetensors, .h5 or .npz file, on the CPU. No code in the file is ever run.
 
     Raises:
         WeightsError: the file is missing, empty, damaged, holds anything else, or is of an unknown kind.
@@ -91,11 +91,14 @@ def _import(package: str, function: str, path: Path) -> ModuleType:
 def _read_torch(path: Path, _: Any) -> TensorFile:
     # Mapping keeps the classifier, seven eighths of most files, on the disk; only the zip format can be mapped.
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    metadata = {}
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        metadata = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, str)}
         content = content["state_dict"]
     if not isinstance(content, dict):
         raise TypeError(f"the file holds a {type(content).__name__}")
-    return TensorFile({str(name): value for name, value in content.items() if isinstance(value, Tensor)})
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return TensorFile(tensors, metadata)
 
 
 def _read_safetensors(path: Path, safetensors: Any) -> TensorFile:
@@ -125,6 +128,7 @@ def _read_npz(path: Path, numpy: Any) -> TensorFile:
 _READERS: dict[str, tuple[str | None, Any]] = {
     ".pth": (None, _read_torch),
     ".pt": (None, _read_torch),
+    ".model": (None, _read_torch),
     ".safetensors": ("safetensors", _read_safetensors),
     ".h5": ("h5py", _read_hdf5),
     ".npz": ("numpy", _read_npz),

@@ -54,6 +54,11 @@ class InputConvention(nn.Module):
         y = x.flip(1) if self.convention.order == "BGR" else x
         return (y * self.convention.unit - self.mean) / self.std
 
+    def inverse(self, y: Tensor) -> Tensor:
+        """RGB pictures [B,3,H,W] from pictures in the convention: ``x_c = (std_c * y_c + mean_c) / unit``."""
+        x = (y * self.std + self.mean) / self.convention.unit
+        return x.flip(1) if self.convention.order == "BGR" else x
+
     def extra_repr(self) -> str:
         """Name of the convention."""
         return self.convention.name

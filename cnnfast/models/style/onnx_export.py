@@ -1,0 +1,99 @@
+"""Style networks as ONNX files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnfast._atomic import atomic_write
+from cnnfast.models.style.johnson import JohnsonNet
+from cnnfast.models.style.transformer import TransformerNet
+
+
+class _PictureToPicture(nn.Module):
+    """RGB in [0,1] to RGB in [0,1] of the same size."""
+
+    def __init__(self, network: TransformerNet | JohnsonNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2], image.shape[3]
+        multiple = self.network.multiple
+        padded = F.pad(image, [0, -width % multiple, 0, -height % multiple], mode="reflect")
+        output = self.network.postprocess(self.network(self.network.preprocess(padded)))
+        return output.clamp(0, 1)[:, :, :height, :width]
+
+
+def export_onnx(
+    network: TransformerNet | JohnsonNet, path: str | os.PathLike[str], *, size: tuple[int, int] | None = None
+) -> None:
+    """Write a network as ONNX (opset 18) whose one input "image" and one output "styled" are RGB pictures in [0,1].
+
+    The output has the size of the input; batch, height and width are free unless `size` fixes the latter two, which
+    some run-times need or make better use of.
+
+    Args:
+        network: a `TransformerNet` or `JohnsonNet`.
+        path: file to write, ending in .onnx.
+        size: (height, width) in px.
+
+    Raises:
+        ValueError: another ending, or a size below the network's `minimum_size`.
+        OSError: the file cannot be written.
+        ImportError: onnx or onnxscript is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from cnnfast.models.style.onnx_export import export_onnx
+        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     export_onnx(TransformerNet((4, 6, 8)), f"{folder}/style.onnx")  # doctest: +SKIP
+    """
+    if not str(path).lower().endswith(".onnx"):
+        raise ValueError(f"export_onnx: expected a path ending in .onnx, got {os.fspath(path)}")
+    if size is not None and min(size) < network.minimum_size:
+        raise ValueError(f"export_onnx: expected a size of at least {network.minimum_size} px, got {size}")
+    check_onnx()
+    model = _PictureToPicture(network).eval()
+    device = next(network.parameters()).device
+    height, width = size or (8 * network.multiple + network.minimum_size, 9 * network.multiple + network.minimum_size)
+    shapes: dict[int, object] = {0: torch.export.Dim("batch")}
+    if size is None:
+        least = network.minimum_size
+        shapes |= {2: torch.export.Dim("height", min=least), 3: torch.export.Dim("width", min=least)}
+    level = logging.getLogger("torch.onnx").level
+    with atomic_write(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            torch.onnx.export(
+                model,
+                (torch.rand(2, 3, height, width, device=device),),
+                temporary,
+                input_names=["image"],
+                output_names=["styled"],
+                opset_version=18,
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes={"image": shapes},
+                verbose=False,
+            )
+        finally:
+            logging.getLogger("torch.onnx").setLevel(level)
+
+
+def check_onnx() -> None:
+    """Raises ImportError with the cure when the packages that write ONNX are not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"export_onnx: expected the package {error.name}, got none; install it with: pip install 'cnnfast[export]'"
+        ) from error
