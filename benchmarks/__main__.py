@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import bench_gram, bench_lbfgs, bench_texture_step, report
-from benchmarks.common import QUICK, Effort, machine_name, metadata
+from benchmarks.common import GPU, QUICK, Effort, machine_name, metadata
 from benchmarks.roofline import measure_roofline
 
 _SUITES = {"gram": bench_gram.run, "texture_step": bench_texture_step.run, "lbfgs": bench_lbfgs.run}
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in [] if options.report else options.only:
         print(f"{name}: measuring the machine", file=sys.stderr, flush=True)
         roofline = measure_roofline(device=options.device)
-        effort = QUICK if options.quick else Effort()
+        effort = QUICK if options.quick else GPU if options.device == "cuda" else Effort()
         cases = []
         run = functools.partial(_SUITES[name], roofline, effort, quick=options.quick, cases=options.cases)
         for case in run(device="cuda") if options.device == "cuda" else run():

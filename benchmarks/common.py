@@ -16,7 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Effort:
 
 
 QUICK = Effort(rounds=3, most=5, seconds=0.2)
+GPU = Effort(seconds=0.3)  # calls are short and steady there, and cases many
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,22 @@ class Case:
     work: Work | None = None
     dtype: str = "float32"
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The dtype of tensors: float32 for "tf32"."""
+    return torch.float32 if name == "tf32" else getattr(torch, name)
+
+
+@contextmanager
+def matmul_precision(dtype: str) -> Iterator[None]:
+    """Inside, products of float32 matrices may be rounded to TF32 if the dtype is "tf32"."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if dtype == "tf32" else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def summarise(samples: Sequence[float]) -> Timing:

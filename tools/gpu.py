@@ -20,7 +20,12 @@ LOGS = ROOT / "build" / "gpu"
 TOTAL_SECONDS = 530.0
 SANITIZER_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # Each kernel once or more in every dtype and layout; a sanitizer slows a kernel down a hundred times and more.
-SANITIZED = ("tests/ops/test_gram_values.py", "-k", "test_every_combination_of_arguments and cuda")
+SANITIZED = (
+    "tests/ops/test_gram_values.py",
+    "tests/ops/test_gram_tensor_cores.py",
+    "-k",
+    "cuda and (test_every_combination_of_arguments or TestTensorCores)",
+)
 
 
 @dataclass
@@ -91,9 +96,7 @@ def steps(capability: tuple[int, int]) -> list[Step]:
                 "--error-exitcode",
                 "9",
                 *pytest,
-                "tests/ops/test_gram_values.py",
-                "-k",
-                SANITIZED,
+                *SANITIZED,
             ],
             80,
             # Freed memory that is handed out again would hide errors.

@@ -51,6 +51,7 @@ class TestGpu:
         monkeypatch.setattr(gpu.shutil, "which", lambda name: f"/bin/{name}")
         steps = gpu.steps((9, 0))
         assert all(sys.executable in step.command and not step.missing for step in steps)
+        assert all(isinstance(word, str) for step in steps for word in step.command)
         assert {tool for step in steps for tool in gpu.SANITIZER_TOOLS if tool in step.command} == set(
             gpu.SANITIZER_TOOLS
         )
