@@ -1,6 +1,6 @@
 // Which kernel computes a call: tensor cores where their results have the promised precision, else float32 or float64
 // arithmetic. cuBLAS computes none: its float32 sums over M positions drift with M, and it multiplies both triangles of
-// a symmetric matrix. With its larger tiles it may win from a thousand channels on; the benchmarks' `eager` column is it.
+// a symmetric matrix. With its larger tiles it may win from a thousand channels on; `eager` in the benchmarks is it.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
