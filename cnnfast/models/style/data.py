@@ -1,0 +1,197 @@
+"""Pictures to train a style network on: any folder, crops that depend on nothing but the seed and their number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from cnnfast.images import ImageError, load_image, resize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+    Picture = str | os.PathLike[str] | Image | np.ndarray | Tensor
+
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
+"""Endings of the files that are taken for pictures."""
+
+CROPS = ("random", "center")
+# Random crops come from pictures whose shortest side is up to this many times the crop's.
+_LARGEST_ZOOM = 1.5
+
+
+def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """Files in a folder and its folders that look like pictures, sorted; hidden ones are left out.
+
+    Raises:
+        ImageError: no folder, or none in it.
+
+    Example:
+        >>> import tempfile
+        >>> from cnnfast.models.style.data import find_pictures
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "a.PNG").touch()
+        ...     [path.name for path in find_pictures(folder)]
+        ['a.PNG']
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "does not exist"
+        raise ImageError(f"find_pictures: expected a folder of pictures, got {root} which {what}")
+    found = [
+        Path(parent) / name
+        for parent, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if name.lower().endswith(PICTURE_ENDINGS) and not name.startswith(".")
+    ]
+    if not found:
+        raise ImageError(f"find_pictures: expected pictures in {root}, got none")
+    return sorted(found)
+
+
+class Crops(NamedTuple):
+    """A batch.
+
+    Attributes:
+        pictures: [B,3,S,S] in [0,1].
+        skipped: what was said about each picture that could not be read.
+    """
+
+    pictures: Tensor
+    skipped: list[str]
+
+
+class TrainingPictures(Dataset[Crops]):
+    """Square crops of pictures; one that cannot be read is skipped, and the next one taken.
+
+    A key is (number of the crop since the beginning of training, number of the picture). With crop "random" the
+    picture is reduced to a shortest side of 1 to 1.5 times the crop's, cut at a random place and mirrored or not, with
+    "center" reduced to the crop's side and cut in the middle. Smaller pictures are enlarged.
+
+    Args:
+        sources: whatever :func:`cnnfast.images.load_image` takes.
+        side: of the crops in px.
+        crop: "random" or "center".
+        seed: of the random crops.
+
+    Raises:
+        ImageError: none of the pictures can be read, when the first crop is asked for.
+        ValueError: an unknown crop, no sources, or a side below 1 px.
+    """
+
+    def __init__(self, sources: Sequence[Picture], side: int, *, crop: str = "random", seed: int = 0) -> None:
+        if crop not in CROPS:
+            raise ValueError(f"TrainingPictures: expected crop {' or '.join(CROPS)}, got {crop!r}")
+        if not sources or side < 1:
+            raise ValueError(f"TrainingPictures: expected pictures and a side, got {len(sources)} and {side} px")
+        self._sources, self._side, self._crop, self._seed = sources, side, crop, seed
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self._sources)
+
+    def __getitem__(self, key: tuple[int, int]) -> Crops:
+        """One crop [1,3,S,S]."""
+        ordinal, index = key
+        skipped: list[str] = []
+        for step in range(len(self._sources)):
+            try:
+                picture = load_image(self._sources[(index + step) % len(self._sources)])
+            except ImageError as error:
+                skipped.append(str(error))
+                continue
+            return Crops(self._cut(picture, ordinal)[None], skipped)
+        raise ImageError(f"TrainingPictures: expected a picture that can be read, got none; {skipped[0]}")
+
+    def _cut(self, picture: Tensor, ordinal: int) -> Tensor:
+        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
+        zoom, down, across, mirror = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+        if self._crop == "center":
+            zoom, down, across, mirror = 0.0, 0.5, 0.5, 0.0
+        shortest = self._side * (1 + (_LARGEST_ZOOM - 1) * zoom)
+        height, width = picture.shape[1:]
+        factor = shortest / min(height, width)
+        size = max(self._side, round(height * factor)), max(self._side, round(width * factor))
+        picture = resize(picture, size)
+        top, left = (round(part * (whole - self._side)) for part, whole in zip((down, across), size, strict=True))
+        picture = picture[:, top : top + self._side, left : left + self._side]
+        return picture.flip(2) if mirror >= 0.5 else picture
+
+
+def collate(crops: Sequence[Crops]) -> Crops:
+    """Crops to a batch."""
+    return Crops(torch.cat([crop.pictures for crop in crops]), [line for crop in crops for line in crop.skipped])
+
+
+class TrainingBatches(Sampler[list[tuple[int, int]]]):
+    """Keys of `TrainingPictures`, batch by batch, the pictures of every epoch in a new order.
+
+    Step s of N processes with batches of B takes the crops s N B to (s + 1) N B, process r every N-th from r on. So N
+    processes see together what one process with batches of N B sees, and a run that is taken up at step s sees what
+    the unbroken one does.
+
+    Args:
+        pictures: number of pictures.
+        batch_size: B, of each process.
+        steps: number of all steps.
+        start: first step.
+        seed: of the orders.
+        rank: r.
+        processes: N.
+
+    Example:
+        >>> from cnnfast.models.style.data import TrainingBatches
+        >>> whole = [key for batch in TrainingBatches(5, 4, 3) for key in batch]
+        >>> halves = [list(TrainingBatches(5, 2, 3, rank=rank, processes=2)) for rank in (0, 1)]
+        >>> sorted(halves[0][2] + halves[1][2]) == whole[8:12]
+        True
+    """
+
+    def __init__(
+        self,
+        pictures: int,
+        batch_size: int,
+        steps: int,
+        *,
+        start: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self._pictures, self._batch_size, self._steps, self._start = pictures, batch_size, steps, start
+        self._seed, self._rank, self._processes = seed, rank, processes
+
+    def __len__(self) -> int:
+        """Number of all steps, those before the first one included."""
+        return self._steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """From the first step to the last."""
+        epoch, order = -1, torch.empty(0, dtype=torch.int64)
+        for step in range(self._start, self._steps):
+            begin = step * self._processes * self._batch_size + self._rank
+            batch = []
+            for ordinal in range(begin, begin + self._processes * self._batch_size, self._processes):
+                if ordinal // self._pictures != epoch:
+                    epoch = ordinal // self._pictures
+                    generator = torch.Generator().manual_seed((self._seed * 999_983 + epoch) % 2**63)
+                    order = torch.randperm(self._pictures, generator=generator)
+                batch.append((ordinal, int(order[ordinal % self._pictures])))
+            yield batch
+
+
+def as_sources(images: Any) -> list[Any]:
+    """Pictures from a folder's path or any iterable of what `load_image` takes."""
+    if isinstance(images, str | os.PathLike):
+        return list(find_pictures(images))
+    sources = list(images)
+    if not sources:
+        raise ValueError("train_fast_style: expected pictures, got none")
+    return sources

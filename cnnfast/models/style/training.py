@@ -1,0 +1,341 @@
+"""Training of a feed-forward style network on any folder of pictures, by Lightning."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from cnnfast._extension import default_device
+from cnnfast.images import load_image
+from cnnfast.models.style.checkpoint import fingerprint
+from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate
+from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
+from cnnfast.models.style.network import build_extractor
+from cnnfast.models.style.settings import fast_dtype
+from cnnfast.models.style.style_files import check_model_path
+from cnnfast.models.style.training_files import TrainingFiles, read_checkpoint
+from cnnfast.models.style.training_step import Stop, StyleTraining, TrainingProgress, pl
+from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.vgg import VGGFeatures
+
+if TYPE_CHECKING:
+    from cnnfast.models.style.data import Picture
+    from cnnfast.models.style.johnson import JohnsonNet
+
+__all__ = ["TrainingProgress", "train_fast_style"]
+
+LOGGERS = ("csv", "tensorboard")
+AMP = ("auto", "bf16", "none")
+# Weights of the PyTorch examples, made for torchvision's VGG-16.
+_EXAMPLES_CONTENT, _EXAMPLES_STYLE = 1e5, 1e10
+_USUAL_STRENGTH = 5.0
+
+
+def train_fast_style(
+    style: Picture,
+    images: str | os.PathLike[str] | Iterable[Picture],
+    *,
+    network: TransformerNet | JohnsonNet | None = None,
+    extractor: str | nn.Module = "auto",
+    weights: Any = "auto",
+    preprocessing: str = "auto",
+    style_layers: Sequence[str] | None = None,
+    content_layers: Sequence[str] | None = None,
+    epochs: int = 2,
+    max_steps: int | None = None,
+    batch_size: int = 4,
+    image_size: int = 256,
+    crop: str = "random",
+    style_size: int | None = None,
+    content_weight: float | None = None,
+    style_weight: float | None = None,
+    tv_weight: float = 0.0,
+    style_strength: float = _USUAL_STRENGTH,
+    lr: float = 1e-3,
+    seed: int = 42,
+    out: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 2000,
+    resume: str | os.PathLike[str] | None = None,
+    log_dir: str | os.PathLike[str] | None = None,
+    log_format: str = "csv",
+    log_every: int = 10,
+    amp: str = "auto",
+    workers: int = 2,
+    device: torch.device | str | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    callback: Callable[[TrainingProgress], bool | None] | None = None,
+) -> TransformerNet | JohnsonNet:
+    r"""Train a network that gives pictures the style of another one in a single pass.
+
+    Adam minimises :math:`w_c L_c + w_s L_s + w_{tv} L_{tv}` over crops, with the terms of
+    :class:`~cnnfast.models.style.losses.PerceptualLoss`. Without given weights w_c is 1 and w_s is found so that the
+    style counts `style_strength` times as much as the content (see
+    :class:`~cnnfast.models.style.losses.TermWeights`); with torchvision's VGG-16 the weights of the PyTorch examples
+    are used, 1e5 and 1e10.
+
+    A step whose loss or gradient is NaN or infinite is left out. Pictures that cannot be read are skipped and named in
+    the log. Crops and their order depend on the seed alone, so a resumed run goes on as the unbroken one would, and N
+    processes with batches of B train as one with batches of N B.
+
+    Args:
+        style: a path, Pillow picture, array or tensor, see :func:`cnnfast.images.load_image`.
+        images: a folder, which is searched with all its folders, or any iterable of pictures.
+        network: to train; None is a new `TransformerNet`. It is changed in place.
+        extractor: "auto", "random", "vgg16", "vgg19" or a module, see
+            :func:`~cnnfast.models.style.network.build_extractor`.
+        weights: of the extractor, likewise.
+        preprocessing: of a given weights file, likewise.
+        style_layers: None is relu1_2, relu2_2, relu3_3, relu4_3 of a VGG, else all that the extractor has.
+        content_layers: None is relu2_2 of a VGG, else all that the extractor has.
+        epochs: passes over the pictures, if `max_steps` is None.
+        max_steps: number of steps.
+        batch_size: crops a step, of each process.
+        image_size: side of the crops in px.
+        crop: "random" (scaled, shifted, mirrored) or "center".
+        style_size: longest side of the style in px; None leaves it.
+        content_weight: w_c.
+        style_weight: w_s.
+        tv_weight: w_tv, of the mean absolute difference of neighbours.
+        style_strength: see above; with the examples' weights 5 stands for theirs.
+        lr: of Adam.
+        seed: of the initial weights and the crops.
+        out: file for the network, written with every checkpoint and at the end, see
+            :func:`~cnnfast.models.style.style_files.save_style_network`.
+        checkpoint: file to resume from; None writes none.
+        checkpoint_every: steps.
+        resume: a checkpoint; training goes on with the same settings, but for the number of steps.
+        log_dir: folder for a log; None writes none.
+        log_format: "csv" or "tensorboard".
+        log_every: steps between entries of the log.
+        amp: "bf16" (mixed precision), "none", or "auto": bf16 where the hardware is fast at it.
+        workers: processes that read pictures; 0 reads them in this one.
+        device: None is a GPU that this installation has kernels for, else the CPU.
+        devices: GPUs (or processes on the CPU) of each machine.
+        nodes: machines; start the same program on each, as Lightning or torchrun want it.
+        callback: called after every step; returning True ends the training, after a checkpoint.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        ValueError: an unknown option, no pictures, or another run's checkpoint.
+        RuntimeError: the loss was NaN or infinite 20 times in a row; the last checkpoint is kept.
+        ImportError: Lightning, or TensorBoard for its log, is not installed.
+
+    Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.models.style.training import train_fast_style
+        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> style, pictures = torch.rand(3, 32, 32), [torch.rand(3, 40, 40)]
+        >>> features = RandomFilterFeatures(filters_per_scale=2, sizes=(3, 5))
+        >>> network = train_fast_style(
+        ...     style, pictures, network=TransformerNet((4, 6, 8)), extractor=features, image_size=32, batch_size=1,
+        ...     max_steps=2, workers=0, device="cpu",
+        ... )
+        >>> network.training
+        False
+    """
+    _check(locals())
+    place = torch.device(device) if device is not None else default_device()
+    precision = _precision(amp, place)
+    features = _features(extractor, weights, preprocessing, style_layers, content_layers, precision)
+    layers = _layers(features, style_layers, content_layers)
+    target = load_image(style, size=style_size)
+    weighting = _weighting(features, content_weight, style_weight, tv_weight, style_strength)
+    sources = as_sources(images)
+    pictures = TrainingPictures(sources, image_size, crop=crop, seed=seed)
+    pictures[(0, 0)]  # a folder without a readable picture is found out here
+    processes = devices * nodes
+    steps = max_steps if max_steps is not None else -(-epochs * len(sources) // (batch_size * processes))
+    if network is None:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            network = TransformerNet()
+    settings: dict[str, Any] = {
+        "style": fingerprint([target]),
+        "features": getattr(features, "description", type(features).__name__).partition("; ")[0],
+        "layers": [list(names) for names in layers],
+        "weights": [content_weight, style_weight, tv_weight, style_strength],
+        "network": {"kind": network.kind, **network.options()},
+        "pictures": len(sources),
+        "batch": batch_size * processes,
+        "image_size": image_size,
+        "crop": crop,
+        "lr": lr,
+        "seed": seed,
+    }
+    saved = None if resume is None else read_checkpoint(resume, settings)
+    losses = PerceptualLoss(features, target, *layers)
+    module = StyleTraining(network, losses, weighting, lr=lr, steps=steps, precision=precision)
+    if saved is not None:
+        module.restore(saved)
+    name = Path(style).stem if isinstance(style, str | os.PathLike) else ""
+    files = TrainingFiles(out, checkpoint, checkpoint_every, name, settings, callback, log_every)
+
+    def loader(rank: int) -> DataLoader[Any]:
+        batches = TrainingBatches(
+            len(sources), batch_size, steps, start=module.step, seed=seed, rank=rank, processes=processes
+        )
+        return DataLoader(pictures, batch_sampler=batches, num_workers=workers, collate_fn=collate)
+
+    if module.step < steps:
+        _fit(module, loader, files, place, devices, nodes, precision, log_dir, log_format)
+    elif out is not None:
+        files.write_model(module)
+    return network.eval()
+
+
+def _check(options: dict[str, Any]) -> None:
+    for name in ("epochs", "batch_size", "image_size", "checkpoint_every", "log_every", "devices", "nodes"):
+        if options[name] < 1:
+            raise ValueError(f"train_fast_style: expected {name} of at least 1, got {options[name]}")
+    if options["max_steps"] is not None and options["max_steps"] < 1:
+        raise ValueError(f"train_fast_style: expected max_steps of at least 1, got {options['max_steps']}")
+    if options["workers"] < 0:
+        raise ValueError(f"train_fast_style: expected workers of at least 0, got {options['workers']}")
+    if not 0 < options["lr"] < float("inf"):
+        raise ValueError(f"train_fast_style: expected a positive lr, got {options['lr']}")
+    for name, allowed in (("amp", AMP), ("log_format", LOGGERS)):
+        if options[name] not in allowed:
+            raise ValueError(f"train_fast_style: expected {name} among {', '.join(allowed)}, got {options[name]!r}")
+    if options["out"] is not None:
+        network = options["network"]
+        check_model_path(options["out"], "transformer" if network is None else network.kind)
+
+
+def _precision(amp: str, device: torch.device) -> torch.dtype:
+    if amp == "auto":
+        return fast_dtype(device)
+    return torch.bfloat16 if amp == "bf16" else torch.float32
+
+
+def _features(
+    extractor: str | nn.Module,
+    weights: Any,
+    preprocessing: str,
+    style_layers: Sequence[str] | None,
+    content_layers: Sequence[str] | None,
+    precision: torch.dtype,
+) -> nn.Module:
+    """The feature network, with VGG taps where it is one."""
+    if isinstance(extractor, nn.Module):
+        return extractor
+    style, content = style_layers or FAST_STYLE_LAYERS, content_layers or FAST_CONTENT_LAYERS
+    options: dict[str, Any] = {"weights": weights, "preprocessing": preprocessing}
+    kind = choose_network(extractor, weights)
+    if kind == "random":
+        return build_extractor("random")
+    taps = tuple(dict.fromkeys((*style, *content)))
+    return build_extractor(kind, taps=taps, pool="max", compute_dtype=precision, **options)
+
+
+def choose_network(extractor: str, weights: Any) -> str:
+    """What "auto" means on this machine; any other word is returned as it is."""
+    from cnnfast.weights import auto_weights
+
+    if extractor != "auto":
+        return extractor
+    given = not (isinstance(weights, str) and weights == "auto")
+    return "vgg" if given or auto_weights() is not None else "random"
+
+
+def _layers(
+    features: nn.Module, style: Sequence[str] | None, content: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str]]:
+    taps: Sequence[str] = getattr(features, "taps", ())
+    usual = set(FAST_STYLE_LAYERS) <= set(taps)
+    return style or (FAST_STYLE_LAYERS if usual else taps), content or (FAST_CONTENT_LAYERS if usual else taps)
+
+
+def _weighting(
+    features: nn.Module, content: float | None, style: float | None, tv: float, strength: float
+) -> TermWeights:
+    published = (
+        isinstance(features, VGGFeatures)
+        and features.arch == "vgg16"
+        and features.preprocessing.convention.name == "torchvision"
+    )
+    if published and content is None and style is None:
+        content, style = _EXAMPLES_CONTENT, _EXAMPLES_STYLE * strength / _USUAL_STRENGTH
+    return TermWeights(1.0 if content is None else content, style, tv, strength=strength)
+
+
+def _fit(
+    module: StyleTraining,
+    loader: Callable[[int], DataLoader[Any]],
+    files: TrainingFiles,
+    device: torch.device,
+    devices: int,
+    nodes: int,
+    precision: torch.dtype,
+    log_dir: str | os.PathLike[str] | None,
+    log_format: str,
+) -> None:
+    gpu = device.type == "cuda"
+    chosen: int | list[int] = [device.index] if gpu and devices == 1 and device.index is not None else devices
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator="gpu" if gpu else device.type,
+            devices=chosen,
+            num_nodes=nodes,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+            precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
+            max_epochs=1,
+            logger=_logger(log_dir, log_format),
+            callbacks=[files],
+            plugins=[files.checkpoint_io],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        try:
+            trainer.fit(module, loader(trainer.global_rank))
+        except Stop as stop:
+            raise RuntimeError(str(stop)) from None
+
+
+def _logger(folder: str | os.PathLike[str] | None, kind: str) -> Any:
+    if folder is None:
+        return False
+    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+    if kind == "csv":
+        return CSVLogger(str(folder), name="")
+    try:
+        return TensorBoardLogger(str(folder), name="")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "train_fast_style: expected the package tensorboard for its log, got none; "
+            "install it with: pip install 'cnnfast[train]'"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's announcements and advice."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

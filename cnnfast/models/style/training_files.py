@@ -1,0 +1,128 @@
+"""What the training of a style network writes: checkpoints, the network, entries of a log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from cnnfast._atomic import atomic_write
+from cnnfast.models.style.style_files import save_style_network
+from cnnfast.models.style.training_step import StyleTraining, TrainingProgress, pl
+
+logger = logging.getLogger(__name__)
+
+_KEY = "cnnfast_fast_style"
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are always either the old or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_write(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def read_checkpoint(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint of a training with these settings, read without running any code in it.
+
+    Raises:
+        ValueError: not a checkpoint of such a training; the message names the settings that differ.
+        OSError: the file cannot be read.
+    """
+    wanted = "train_fast_style: expected a checkpoint of its own"
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(f"{wanted}, got {os.fspath(path)}") from error
+    if not isinstance(checkpoint, dict) or _KEY not in checkpoint:
+        raise ValueError(f"{wanted}, got {os.fspath(path)}")
+    saved = checkpoint[_KEY]
+    names = [name for name in {**saved, **settings} if saved.get(name) != settings.get(name)]
+    if names:
+        expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
+        got = ", ".join(f"{name}={settings.get(name)!r}" for name in names)
+        raise ValueError(f"train_fast_style: expected the settings of the checkpoint ({expected}), got {got}")
+    return checkpoint
+
+
+class TrainingFiles(pl.Callback):
+    """Writes files as training goes on, and passes on its progress.
+
+    Args:
+        out: file of the network, or None.
+        checkpoint: file of checkpoints, or None.
+        every: steps between them.
+        style: name of the style.
+        settings: of the training, plain values.
+        callback: told of every step; True ends the training.
+        log_every: steps between entries of the log.
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str] | None,
+        checkpoint: str | os.PathLike[str] | None,
+        every: int,
+        style: str,
+        settings: Mapping[str, Any],
+        callback: Callable[[TrainingProgress], bool | None] | None,
+        log_every: int,
+    ) -> None:
+        self._out, self._checkpoint, self._every = out, checkpoint, every
+        self._style, self._settings, self._callback, self._log_every = style, dict(settings), callback, log_every
+        self._failed: set[str] = set()
+        self.checkpoint_io = _WholeFiles()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the settings, by which `read_checkpoint` knows its own."""
+        checkpoint[_KEY] = self._settings
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """After every step."""
+        assert isinstance(module, StyleTraining) and module.progress is not None
+        progress = module.progress
+        if trainer.is_global_zero:
+            if trainer.logger is not None and progress.step % self._log_every == 0:
+                trainer.logger.log_metrics(_metrics(progress), step=progress.step)
+            if self._callback is not None and self._callback(progress):
+                module.asked_to_stop = True
+        last = module.stopping or progress.step >= module.steps
+        if last or progress.step % self._every == 0:
+            self._write(trainer, module, must=last)
+        if module.stopping:
+            trainer.should_stop = True
+
+    def _write(self, trainer: pl.Trainer, module: StyleTraining, must: bool) -> None:
+        """A full disk, say, must not end hours of training: say it once, go on, and try again next time."""
+        try:
+            if self._checkpoint is not None:
+                trainer.save_checkpoint(self._checkpoint)
+            if trainer.is_global_zero:
+                self.write_model(module)
+        except OSError as error:
+            if must:
+                raise
+            if str(error) not in self._failed:
+                self._failed.add(str(error))
+                logger.warning("checkpoint or network is not up to date, training goes on: %s", error)
+
+    def write_model(self, module: StyleTraining) -> None:
+        """The network's file, if there is to be one."""
+        if self._out is not None:
+            settings = {**self._settings, "steps": module.step}
+            save_style_network(module.network, self._out, style=self._style, settings=settings)
+
+
+def _metrics(progress: TrainingProgress) -> dict[str, float]:
+    return {
+        "loss": progress.loss,
+        **progress.terms,
+        "style_weight": progress.style_weight,
+        "skipped_steps": float(progress.skipped_steps),
+    }
