@@ -87,12 +87,11 @@ def save_style_network(
     }
     suffix = Path(path).suffix.lower()
     with atomic_write(path) as temporary:
-        if suffix in _BARE:
-            torch.save(state, temporary)
-        elif suffix == ".pt":
-            torch.save({**about, "state_dict": state}, temporary)
-        else:
+        if suffix == ".safetensors":
             _safetensors("save_style_network").save_file(state, temporary, metadata=about)
+        else:
+            with open(temporary, "wb") as file:  # a path's name would become part of the contents
+                torch.save(state if suffix in _BARE else {**about, "state_dict": state}, file)
 
 
 def _safetensors(function: str) -> Any:

@@ -1,0 +1,81 @@
+"""Training pictures: which are found, which are skipped, and which crop comes when."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("PIL")
+
+from cnnfast.images import ImageError, save_image  # noqa: E402
+from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate, find_pictures  # noqa: E402
+
+
+def test_find_pictures(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [str(path.relative_to(tmp_path)) for path in find_pictures(tmp_path)] == ["a.png", "b.JPG", "sub/c.webp"]
+    with pytest.raises(ImageError, match="which is no folder"):
+        find_pictures(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="which does not exist"):
+        find_pictures(tmp_path / "none")
+    (tmp_path / "sub/c.webp").unlink()
+    with pytest.raises(ImageError, match="expected pictures in"):
+        find_pictures(tmp_path / "sub")
+    assert as_sources(tmp_path) == find_pictures(tmp_path)
+    with pytest.raises(ValueError, match="expected pictures, got none"):
+        as_sources([])
+
+
+class TestCrops:
+    def test_depend_on_their_number_alone(self):
+        pictures = [torch.rand(3, 50, 70), torch.rand(3, 20, 90)]
+        first = TrainingPictures(pictures, 32, seed=1)
+        for key in ((0, 0), (7, 0), (3, 1)):
+            crop = first[key].pictures
+            assert crop.shape == (1, 3, 32, 32)
+            assert torch.equal(crop, TrainingPictures(pictures, 32, seed=1)[key].pictures)
+            assert not torch.equal(crop, TrainingPictures(pictures, 32, seed=2)[key].pictures)
+        assert not torch.equal(first[(0, 0)].pictures, first[(1, 0)].pictures)
+
+    def test_center(self):
+        picture = torch.rand(3, 32, 64)
+        crop = TrainingPictures([picture], 32, crop="center")[(5, 0)].pictures[0]
+        assert torch.equal(crop, picture[:, :, 16:48])
+
+    def test_unreadable_ones_are_skipped_and_named(self, tmp_path):
+        save_image(torch.rand(3, 40, 40), tmp_path / "good.png")
+        (tmp_path / "bad.png").write_text("no picture")
+        dataset = TrainingPictures([tmp_path / "bad.png", tmp_path / "good.png"], 16)
+        crop = dataset[(0, 0)]
+        assert crop.pictures.shape == (1, 3, 16, 16) and len(crop.skipped) == 1 and "bad.png" in crop.skipped[0]
+        batch = collate([crop, dataset[(1, 1)]])
+        assert batch.pictures.shape == (2, 3, 16, 16) and batch.skipped == crop.skipped
+        with pytest.raises(ImageError, match="can be read, got none; .*bad.png"):
+            TrainingPictures([tmp_path / "bad.png"], 16)[(0, 0)]
+
+    def test_bad_arguments(self):
+        with pytest.raises(ValueError, match="expected crop random or center"):
+            TrainingPictures([torch.rand(3, 8, 8)], 8, crop="all")
+        with pytest.raises(ValueError, match="expected pictures and a side"):
+            TrainingPictures([], 8)
+
+
+class TestBatches:
+    def test_every_epoch_has_every_picture_once(self):
+        keys = [key for batch in TrainingBatches(5, 2, 10, seed=3) for key in batch]
+        assert [ordinal for ordinal, _ in keys] == list(range(20))
+        orders = [[index for _, index in keys[start : start + 5]] for start in range(0, 20, 5)]
+        assert all(sorted(order) == list(range(5)) for order in orders) and len({tuple(o) for o in orders}) > 1
+
+    def test_processes_share_what_one_would_see(self):
+        whole = list(TrainingBatches(7, 6, 5, seed=1))
+        parts = [list(TrainingBatches(7, 2, 5, seed=1, rank=rank, processes=3)) for rank in range(3)]
+        for step, batch in enumerate(whole):
+            assert sorted(key for part in parts for key in part[step]) == batch
+
+    def test_resumed(self):
+        whole = list(TrainingBatches(7, 2, 9, seed=1))
+        resumed = TrainingBatches(7, 2, 9, seed=1, start=4)
+        assert list(resumed) == whole[4:] and len(resumed) == 9
