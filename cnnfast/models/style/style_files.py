@@ -120,10 +120,10 @@ def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
 
     Example:
         >>> from cnnfast.models.style.style_files import load_style_network
-        >>> load_style_network("missing.pth")
+        >>> load_style_network("a.pth")
         Traceback (most recent call last):
         ...
-        cnnfast.weights.files.WeightsError: load_style_network: expected a weights file, got missing.pth which does not exist
+        cnnfast.weights.files.WeightsError: load_style_network: expected a weights file, got a.pth which does not exist
     """
     path = Path(path)
     content = read_tensors(path, "load_style_network")

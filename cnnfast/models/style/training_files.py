@@ -102,7 +102,7 @@ class TrainingFiles(pl.Callback):
         """A full disk, say, must not end hours of training: say it once, go on, and try again next time."""
         try:
             if self._checkpoint is not None:
-                trainer.save_checkpoint(self._checkpoint)
+                trainer.save_checkpoint(os.fspath(self._checkpoint))
             if trainer.is_global_zero:
                 self.write_model(module)
         except OSError as error:

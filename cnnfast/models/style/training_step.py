@@ -124,7 +124,7 @@ class StyleTraining(pl.LightningModule):
         self._name(batch.skipped)
         terms = self._terms(batch.pictures)
         flags = torch.stack([terms.new_tensor(float(self.asked_to_stop)), *terms.detach()])
-        means: Tensor = self.trainer.strategy.reduce(flags, reduce_op="mean")  # type: ignore[assignment]
+        means: Tensor = self.trainer.strategy.reduce(flags, reduce_op="mean")
         # One process is asked to stop, and all do so after the same step.
         self.stopping, means = bool(means[0] > 0), means[1:]
         finite = bool(torch.isfinite(means).all())

@@ -7,8 +7,8 @@ import torch
 
 pytest.importorskip("PIL")
 
-from cnnfast.images import ImageError, save_image  # noqa: E402
-from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate, find_pictures  # noqa: E402
+from cnnfast.images import ImageError, save_image
+from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate, find_pictures
 
 
 def test_find_pictures(tmp_path):
@@ -52,7 +52,7 @@ class TestCrops:
         assert crop.pictures.shape == (1, 3, 16, 16) and len(crop.skipped) == 1 and "bad.png" in crop.skipped[0]
         batch = collate([crop, dataset[(1, 1)]])
         assert batch.pictures.shape == (2, 3, 16, 16) and batch.skipped == crop.skipped
-        with pytest.raises(ImageError, match="can be read, got none; .*bad.png"):
+        with pytest.raises(ImageError, match=r"can be read, got none; .*bad\.png"):
             TrainingPictures([tmp_path / "bad.png"], 16)[(0, 0)]
 
     def test_bad_arguments(self):

@@ -1,0 +1,233 @@
+"""What ``cnnfast fast-style train`` does: checks, the training, and its files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import cnnfast
+from cnnfast.cli._parsing import check_output, parse_choice, parse_device
+from cnnfast.cli._progress import format_seconds
+from cnnfast.cli._session import check_plot, plot_history, write_history
+from cnnfast.cli._steps import StepReporter
+from cnnfast.models.style.data import CROPS, find_pictures
+from cnnfast.models.style.style_files import check_model_path
+from cnnfast.models.style.transformer import CHANNELS, TransformerNet
+
+_AMP = {"auto": "auto", "float32": "none", "bfloat16": "bf16"}
+_NETWORKS = ("auto", "random", "vgg16", "vgg19")
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The words of the command line, as typed."""
+
+    style: Path
+    images: Path
+    output: Path
+    steps: int | None
+    epochs: int
+    batch: int
+    image_size: int
+    crop: str
+    width: float
+    style_size: int | None
+    style_strength: float
+    content_weight: float | None
+    style_weight: float | None
+    tv_weight: float
+    lr: float
+    seed: int
+    weights: str
+    preprocessing: str
+    device: str
+    devices: int
+    nodes: int
+    dtype: str
+    workers: int
+    checkpoint: Path | None
+    checkpoint_every: int
+    resume: Path | None
+    log: Path | None
+    log_format: str
+    history: Path | None
+    plot: Path | None
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The file of checkpoints, named or not."""
+        return self.checkpoint or self.output.with_name(f"{self.output.stem}.checkpoint.pt")
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Widths of the network."""
+        full, half, quarter = (max(1, round(self.width * channels)) for channels in CHANNELS)
+        return full, half, quarter
+
+
+class _Watch:
+    """Follows a training, and ends it when a signal has asked for that."""
+
+    def __init__(self, reporter: StepReporter) -> None:
+        self.history: list[list[float]] = []
+        self.last: Any = None
+        self.stop = False
+        self._reporter = reporter
+
+    def __call__(self, progress: Any) -> bool:
+        if self.last is None:
+            self._reporter.begin(progress.step - 1)
+        self.last = progress
+        self.history.append([1, progress.step, progress.loss])
+        terms = (
+            f"loss {progress.loss:.4g}  content {progress.terms['content']:.3g}  style {progress.terms['style']:.3g}"
+        )
+        self._reporter.update(progress.step, terms)
+        return self.stop
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the training after a checkpoint, a second one at once."""
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop or self.last is None:
+            raise KeyboardInterrupt
+        self.stop = True
+
+
+def run(options: Options) -> int:
+    """Checks everything, trains, writes the files; returns the exit status."""
+    check_options(options)
+    from cnnfast.models.style.training import choose_network, train_fast_style
+
+    device = parse_device(options.device)
+    pictures = find_pictures(options.images)
+    steps = options.steps or -(-options.epochs * len(pictures) // (options.batch * options.devices * options.nodes))
+    # Lightning starts further processes with the same command; one of them talks.
+    first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    console = Console(highlight=False, soft_wrap=True, quiet=not first)
+    given = options.weights not in _NETWORKS
+    extractor = "vgg" if given else choose_network(options.weights, "auto")
+    console.print(_describe(options, device, len(pictures), steps), markup=False)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(options.seed)
+        network = TransformerNet(options.channels)
+    started = time.monotonic()
+    with StepReporter(steps, "steps", console) as reporter:
+        watch = _Watch(reporter)
+        with watch.stoppable():
+            train_fast_style(
+                options.style,
+                pictures,
+                network=network,
+                extractor=extractor,
+                weights=options.weights if given else "auto",
+                preprocessing=options.preprocessing,
+                max_steps=steps,
+                batch_size=options.batch,
+                image_size=options.image_size,
+                crop=options.crop,
+                style_size=options.style_size,
+                content_weight=options.content_weight,
+                style_weight=options.style_weight,
+                tv_weight=options.tv_weight,
+                style_strength=options.style_strength,
+                lr=options.lr,
+                seed=options.seed,
+                out=options.output,
+                checkpoint=options.checkpoint_path,
+                checkpoint_every=options.checkpoint_every,
+                resume=options.resume,
+                log_dir=options.log,
+                log_format=options.log_format,
+                amp=_AMP[options.dtype],
+                workers=options.workers,
+                device=device,
+                devices=options.devices,
+                nodes=options.nodes,
+                callback=watch,
+            )
+    if not first:
+        return 0
+    finished = watch.last is None or watch.last.step >= steps
+    _write_records(options, watch, finished, time.monotonic() - started)
+    console.print(_conclude(options, watch, finished, time.monotonic() - started), markup=False)
+    return 0 if finished else 130
+
+
+def check_options(options: Options) -> None:
+    """Everything that can be wrong without opening a picture or a file of weights.
+
+    Raises:
+        ValueError: names the option, what it wants and what it got.
+        ImportError: the plot needs matplotlib.
+    """
+    parse_choice("--crop", options.crop, CROPS)
+    parse_choice("--dtype", options.dtype, tuple(_AMP))
+    parse_choice("--log-format", options.log_format, ("csv", "tensorboard"))
+    names = ("steps", "epochs", "batch", "image_size", "style_size", "devices", "nodes", "checkpoint_every")
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
+    if not 0 < options.width <= 8:
+        raise ValueError(f"--width: expected a factor above 0 and up to 8, got {options.width}")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {options.seed}")
+    check_model_path(options.output)
+    if options.plot is not None:
+        check_plot(options.plot)
+    inputs = [options.style]
+    if options.weights not in _NETWORKS:
+        inputs.append(Path(options.weights))
+    resumed = [] if options.resume is None else [options.resume]
+    named = [path for path in (options.output, options.history, options.plot) if path is not None]
+    for index, path in enumerate(named):
+        check_output(path, inputs=[*inputs, *resumed], others=named[:index])
+    check_output(options.checkpoint_path, inputs=inputs, others=named)  # may be the file that the run is resumed from
+
+
+def _describe(options: Options, device: torch.device, pictures: int, steps: int) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    processes = options.devices * options.nodes
+    share = f" on each of {processes} processes" if processes > 1 else ""
+    side = options.image_size
+    return (
+        f"{device} ({name}); {pictures} pictures; {steps} steps of {options.batch} crops of {side}x{side} px{share}; "
+        f"channels {', '.join(map(str, options.channels))}"
+    )
+
+
+def _write_records(options: Options, watch: _Watch, finished: bool, seconds: float) -> None:
+    if options.history is not None:
+        words = {name: str(value) for name, value in asdict(options).items() if value is not None}
+        facts = {"cnnfast": cnnfast.__version__, "torch": torch.__version__, "options": words}
+        write_history(options.history, facts | {"finished": finished, "seconds": round(seconds, 3)}, watch.history)
+    if options.plot is not None and watch.history:
+        plot_history(options.plot, watch.history)
+
+
+def _conclude(options: Options, watch: _Watch, finished: bool, seconds: float) -> str:
+    loss = f", loss {watch.last.loss:.4g}" if watch.last is not None else ""
+    if finished:
+        return f"{options.output}: {format_seconds(seconds)}{loss}"
+    return (
+        f"stopped at step {watch.last.step}{loss}: {options.output} is the network so far; "
+        f"continue with --resume {options.checkpoint_path}"
+    )

@@ -1,0 +1,115 @@
+"""``cnnfast fast-style``: networks that give any picture a style in a single pass."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnfast.cli import _fast_style_apply, _fast_style_train
+from cnnfast.cli._parsing import check_output, parse_device, parse_size
+
+app = typer.Typer(
+    help="Train a network that gives pictures a style in a single pass, apply it, or export it.", rich_markup_mode=None
+)
+
+
+@app.command()
+def train(
+    style: Annotated[Path, typer.Argument(help="picture of the style")],
+    images: Annotated[Path, typer.Argument(help="folder of pictures to train on, searched with all its folders")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="network to write: .pth, .model, .pt or .safetensors")],
+    steps: Annotated[int | None, typer.Option(help="of training; default: as many as the epochs need")] = None,
+    epochs: Annotated[int, typer.Option(help="passes over the pictures")] = 2,
+    batch: Annotated[int, typer.Option(help="crops a step, on each device")] = 4,
+    image_size: Annotated[int, typer.Option(help="side of the crops in px")] = 256,
+    crop: Annotated[str, typer.Option(help="random (scaled, shifted, mirrored) or center")] = "random",
+    width: Annotated[float, typer.Option(help="factor of the network's channels: 0.5 is four times as fast")] = 1.0,
+    style_size: Annotated[int | None, typer.Option(help="longest side of the style in px; default: its own")] = None,
+    style_strength: Annotated[float, typer.Option(help="how much the style counts against the content")] = 5.0,
+    content_weight: Annotated[float | None, typer.Option(help="weight of the content; default: found")] = None,
+    style_weight: Annotated[float | None, typer.Option(help="weight of the style; default: found")] = None,
+    tv_weight: Annotated[float, typer.Option(help="weight of the total variation, for smoother pictures")] = 0.0,
+    lr: Annotated[float, typer.Option(help="learning rate of Adam")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="of the network's first weights and of the crops")] = 42,
+    weights: Annotated[
+        str, typer.Option(help="of the loss network: auto, random (filters without training), or a VGG file")
+    ] = "auto",
+    preprocessing: Annotated[str, typer.Option(help="input convention of a weights file that does not tell")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    devices: Annotated[int, typer.Option(help="GPUs, or processes on the CPU, of each machine")] = 1,
+    nodes: Annotated[int, typer.Option(help="machines; start the same command on each")] = 1,
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (mixed precision)")] = "auto",
+    workers: Annotated[int, typer.Option(help="processes that read pictures")] = 2,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="file to continue from; default: OUTPUT.checkpoint.pt")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(help="steps between checkpoints, and copies of the output")] = 500,
+    resume: Annotated[Path | None, typer.Option(help="checkpoint to continue, with the options of its run")] = None,
+    log: Annotated[Path | None, typer.Option(help="folder for a log of the losses")] = None,
+    log_format: Annotated[str, typer.Option(help="csv or tensorboard")] = "csv",
+    history: Annotated[Path | None, typer.Option(help="write the loss of every step as JSON")] = None,
+    plot: Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")] = None,
+) -> int:
+    """Train a network that gives pictures the style of STYLE.
+
+    Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.
+    """
+    options = _fast_style_train.Options(**locals())
+    try:
+        return _fast_style_train.run(options)
+    except KeyboardInterrupt:
+        print("cnnfast: stopped before the first step was over, nothing was written", file=sys.stderr)
+        return 130
+
+
+@app.command()
+def apply(
+    model: Annotated[Path, typer.Argument(help="network of the style")],
+    inputs: Annotated[list[str], typer.Argument(help="pictures, folders of pictures, or patterns like 'frames/*.png'")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="picture to write, or folder for several; made if it is missing")
+    ],
+    size: Annotated[str | None, typer.Option(help="longest side in px, or WIDTHxHEIGHT; default: each its own")] = None,
+    batch: Annotated[int, typer.Option(help="pictures of equal size to take at once")] = 1,
+    tile: Annotated[
+        str, typer.Option(help="rows to evaluate at a time, with the same result: auto (where memory is short), off, N")
+    ] = "auto",
+    dtype: Annotated[str, typer.Option(help="of the convolutions: auto, float32 or bfloat16")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    alpha: Annotated[str, typer.Option(help="transparency: white (compose on white) or drop")] = "white",
+    ending: Annotated[
+        str | None, typer.Option("--format", help="png, jpg, webp, tif or bmp in a folder; default: each its own")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="leave pictures alone whose output is there already")
+    ] = False,
+) -> int:
+    """Give pictures, or all pictures of folders, the style of a trained network.
+
+    Pictures keep their size. In a folder they keep their names and places, so the frames of a video stay in order. What
+    cannot be read is named and skipped, and the status is 2 in the end.
+    """
+    return _fast_style_apply.run(_fast_style_apply.Options(**locals()))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="network of the style")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="file to write, ending in .onnx")],
+    size: Annotated[str | None, typer.Option(help="fix the size to WIDTHxHEIGHT px; default: any")] = None,
+) -> None:
+    """Write a network as ONNX: RGB pictures in [0,1] of any size in, the same out."""
+    from cnnfast.models.style.onnx_export import export_onnx
+    from cnnfast.models.style.style_files import load_style_network
+
+    fixed = None
+    if size is not None:
+        parsed = parse_size(size)
+        fixed = (parsed, parsed) if isinstance(parsed, int) else parsed
+    check_output(output, inputs=[model])
+    network = load_style_network(model).network
+    export_onnx(network.to(parse_device("cpu")), output, size=fixed)
+    print(f"{output}: input image [batch,3,height,width], output styled, RGB in [0,1]")
