@@ -270,7 +270,7 @@ class TestHostileFiles:
 
     def test_unknown_kind(self, tmp_path):
         (tmp_path / "net.caffemodel").write_bytes(b"x")
-        with pytest.raises(WeightsError, match=r"ending in .pth, .pt, .safetensors, .h5, .npz, got"):
+        with pytest.raises(WeightsError, match=r"ending in .pth, .pt, .model, .safetensors, .h5, .npz, got"):
             load_vgg(tmp_path / "net.caffemodel")
 
     @pytest.mark.parametrize(
