@@ -114,61 +114,66 @@ class _Watch:
 def run(options: Options) -> int:
     """Checks everything, trains, writes the files; returns the exit status."""
     check_options(options)
-    from cnnfast.models.style.training import choose_network, train_fast_style
-
     device = parse_device(options.device)
     pictures = find_pictures(options.images)
-    steps = options.steps or -(-options.epochs * len(pictures) // (options.batch * options.devices * options.nodes))
+    processes = options.devices * options.nodes
+    steps = options.steps or -(-options.epochs * len(pictures) // (options.batch * processes))
     # Lightning starts further processes with the same command; one of them talks.
     first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
     console = Console(highlight=False, soft_wrap=True, quiet=not first)
-    given = options.weights not in _NETWORKS
-    extractor = "vgg" if given else choose_network(options.weights, "auto")
     console.print(_describe(options, device, len(pictures), steps), markup=False)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(options.seed)
-        network = TransformerNet(options.channels)
     started = time.monotonic()
     with StepReporter(steps, "steps", console) as reporter:
         watch = _Watch(reporter)
         with watch.stoppable():
-            train_fast_style(
-                options.style,
-                pictures,
-                network=network,
-                extractor=extractor,
-                weights=options.weights if given else "auto",
-                preprocessing=options.preprocessing,
-                max_steps=steps,
-                batch_size=options.batch,
-                image_size=options.image_size,
-                crop=options.crop,
-                style_size=options.style_size,
-                content_weight=options.content_weight,
-                style_weight=options.style_weight,
-                tv_weight=options.tv_weight,
-                style_strength=options.style_strength,
-                lr=options.lr,
-                seed=options.seed,
-                out=options.output,
-                checkpoint=options.checkpoint_path,
-                checkpoint_every=options.checkpoint_every,
-                resume=options.resume,
-                log_dir=options.log,
-                log_format=options.log_format,
-                amp=_AMP[options.dtype],
-                workers=options.workers,
-                device=device,
-                devices=options.devices,
-                nodes=options.nodes,
-                callback=watch,
-            )
+            _train(options, pictures, steps, device, watch)
     if not first:
         return 0
+    seconds = time.monotonic() - started
     finished = watch.last is None or watch.last.step >= steps
-    _write_records(options, watch, finished, time.monotonic() - started)
-    console.print(_conclude(options, watch, finished, time.monotonic() - started), markup=False)
+    _write_records(options, watch, finished, seconds)
+    console.print(_conclude(options, watch, finished, seconds), markup=False)
     return 0 if finished else 130
+
+
+def _train(options: Options, pictures: list[Path], steps: int, device: torch.device, watch: _Watch) -> None:
+    from cnnfast.models.style.training import train_fast_style  # brings Lightning
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(options.seed)
+        network = TransformerNet(options.channels)
+    given = options.weights not in _NETWORKS
+    train_fast_style(
+        options.style,
+        pictures,
+        network=network,
+        extractor="vgg" if given else options.weights,
+        weights=options.weights if given else "auto",
+        preprocessing=options.preprocessing,
+        max_steps=steps,
+        batch_size=options.batch,
+        image_size=options.image_size,
+        crop=options.crop,
+        style_size=options.style_size,
+        content_weight=options.content_weight,
+        style_weight=options.style_weight,
+        tv_weight=options.tv_weight,
+        style_strength=options.style_strength,
+        lr=options.lr,
+        seed=options.seed,
+        out=options.output,
+        checkpoint=options.checkpoint_path,
+        checkpoint_every=options.checkpoint_every,
+        resume=options.resume,
+        log_dir=options.log,
+        log_format=options.log_format,
+        amp=_AMP[options.dtype],
+        workers=options.workers,
+        device=device,
+        devices=options.devices,
+        nodes=options.nodes,
+        callback=watch,
+    )
 
 
 def check_options(options: Options) -> None:

@@ -18,6 +18,9 @@ FAST_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 FAST_CONTENT_LAYERS = ("relu2_2",)
 """Layers of the content (Johnson, Alahi, Fei-Fei, ECCV 2016)."""
 
+# Steps over which the terms are averaged while the style's weight is found.
+_MEMORY = 15
+
 TERMS = ("content", "style", "tv")
 """Order of the terms."""
 
@@ -112,9 +115,9 @@ def _cut(extractor: nn.Module, layers: Sequence[str]) -> nn.Module:
 class TermWeights(nn.Module):
     """Weights of content, style and total variation; that of the style may be found while training.
 
-    Without a given style weight it is such that the weighted style is `strength` times the weighted content: followed
-    during the first `settle` steps, with a memory of ten of them, and fixed from then on. So a strength means the same
-    for every network and style.
+    Without a given style weight it is such that the weighted style is `strength` times the weighted content, both taken
+    as means that remember about 15 steps. It is followed during the first `settle` steps and fixed from then on. So a
+    strength means the same for every network and style.
 
     Args:
         content: weight.
@@ -128,6 +131,7 @@ class TermWeights(nn.Module):
     """
 
     style_weight: Tensor
+    means: Tensor
     seen: Tensor
 
     def __init__(
@@ -150,6 +154,7 @@ class TermWeights(nn.Module):
         self._content, self._tv, self._strength, self._settle = content, tv, strength, settle
         self._found = style is None
         self.register_buffer("style_weight", torch.tensor(0.0 if style is None else style, dtype=torch.float64))
+        self.register_buffer("means", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("seen", torch.tensor(0))
 
     @torch.no_grad()
@@ -157,11 +162,11 @@ class TermWeights(nn.Module):
         """Takes note of finite terms [3] of one step."""
         if not self._found or self.seen >= self._settle:
             return
-        content, style = terms[0].double(), terms[1].double()
+        share = 1.0 if self.seen == 0 else 1 / _MEMORY
+        self.means.lerp_(terms[:2].double(), share)
+        content, style = self.means
         if style > 0:
-            wanted = self._strength * self._content * content / style
-            share = 1.0 if self.style_weight == 0 else 0.1
-            self.style_weight.add_(share * (wanted - self.style_weight))
+            self.style_weight.copy_(self._strength * self._content * content / style)
         self.seen.add_(1)
 
     def forward(self, terms: Tensor) -> Tensor:

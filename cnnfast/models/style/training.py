@@ -18,6 +18,7 @@ from cnnfast._extension import default_device
 from cnnfast.images import load_image
 from cnnfast.models.style.checkpoint import fingerprint
 from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate
+from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.models.style.network import build_extractor
 from cnnfast.models.style.settings import fast_dtype
@@ -26,10 +27,10 @@ from cnnfast.models.style.training_files import TrainingFiles, read_checkpoint
 from cnnfast.models.style.training_step import Stop, StyleTraining, TrainingProgress, pl
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.models.style.vgg import VGGFeatures
+from cnnfast.weights import auto_weights
 
 if TYPE_CHECKING:
     from cnnfast.models.style.data import Picture
-    from cnnfast.models.style.johnson import JohnsonNet
 
 __all__ = ["TrainingProgress", "train_fast_style"]
 
@@ -130,6 +131,7 @@ def train_fast_style(
 
     Raises:
         ValueError: an unknown option, no pictures, or another run's checkpoint.
+        TypeError: network is none of ours.
         RuntimeError: the loss was NaN or infinite 20 times in a row; the last checkpoint is kept.
         ImportError: Lightning, or TensorBoard for its log, is not installed.
 
@@ -178,6 +180,7 @@ def train_fast_style(
         "lr": lr,
         "seed": seed,
     }
+    network.train().requires_grad_(True)
     saved = None if resume is None else read_checkpoint(resume, settings)
     losses = PerceptualLoss(features, target, *layers)
     module = StyleTraining(network, losses, weighting, lr=lr, steps=steps, precision=precision)
@@ -212,8 +215,11 @@ def _check(options: dict[str, Any]) -> None:
     for name, allowed in (("amp", AMP), ("log_format", LOGGERS)):
         if options[name] not in allowed:
             raise ValueError(f"train_fast_style: expected {name} among {', '.join(allowed)}, got {options[name]!r}")
+    network = options["network"]
+    if not (network is None or isinstance(network, TransformerNet | JohnsonNet)):
+        got = type(network).__name__
+        raise TypeError(f"train_fast_style: expected network a TransformerNet or JohnsonNet, got {got}")
     if options["out"] is not None:
-        network = options["network"]
         check_model_path(options["out"], "transformer" if network is None else network.kind)
 
 
@@ -236,17 +242,15 @@ def _features(
         return extractor
     style, content = style_layers or FAST_STYLE_LAYERS, content_layers or FAST_CONTENT_LAYERS
     options: dict[str, Any] = {"weights": weights, "preprocessing": preprocessing}
-    kind = choose_network(extractor, weights)
+    kind = _network_kind(extractor, weights)
     if kind == "random":
         return build_extractor("random")
     taps = tuple(dict.fromkeys((*style, *content)))
     return build_extractor(kind, taps=taps, pool="max", compute_dtype=precision, **options)
 
 
-def choose_network(extractor: str, weights: Any) -> str:
+def _network_kind(extractor: str, weights: Any) -> str:
     """What "auto" means on this machine; any other word is returned as it is."""
-    from cnnfast.weights import auto_weights
-
     if extractor != "auto":
         return extractor
     given = not (isinstance(weights, str) and weights == "auto")

@@ -96,8 +96,14 @@ class TestLosses:
         assert weights.style_weight == 60
         assert weights(torch.tensor([3.0, 0.5, 0.0])) == 6 + 30
         for _ in range(5):
-            weights.observe(torch.tensor([3.0, 0.25, 0.0]))
-        assert float(weights.style_weight) == pytest.approx(60 + 6 + 5.4)
+            weights.observe(torch.tensor([6.0, 0.5, 0.0]))
+        content = 6 - 3 * (14 / 15) ** 2  # two more steps are seen
+        assert float(weights.style_weight) == pytest.approx(10 * content / 0.5)
+
+    def test_no_style_left(self):
+        weights = TermWeights(strength=5.0)
+        weights.observe(torch.tensor([3.0, 0.0, 0.0]))
+        assert weights.style_weight == 0
 
     @pytest.mark.parametrize("options", [{"content": -1.0}, {"style": float("nan")}, {"strength": 0.0}, {"tv": -1.0}])
     def test_bad_weights(self, options):
@@ -244,6 +250,19 @@ class TestFiles:
         train(2, out=tmp_path / "a.pth", checkpoint=tmp_path / "run.pt")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "run.pt"]
         assert capfd.readouterr() == ("", "")
+
+
+def test_a_loaded_network_is_trained_further(train, tmp_path):
+    train(2, out=tmp_path / "a.pth")
+    network = load_style_network(tmp_path / "a.pth").network
+    before = network.in5.bias.clone()
+    train(2, network=network)
+    assert not torch.equal(network.in5.bias, before)
+
+
+def test_other_networks_are_refused(train):
+    with pytest.raises(TypeError, match="expected network a TransformerNet or JohnsonNet, got Linear"):
+        train(1, network=nn.Linear(1, 1))
 
 
 @pytest.mark.parametrize(
