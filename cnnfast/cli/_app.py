@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
-from cnnfast.cli import info, texture, weights
+from cnnfast.cli import fast_style, info, style, texture, weights
 
 _DEBUG = "--debug"
 # What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.
@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(texture.texture)
+app.command()(style.style)
+app.add_typer(fast_style.app, name="fast-style")
 app.command()(info.info)
 app.add_typer(weights.app, name="weights")
 

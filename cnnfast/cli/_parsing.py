@@ -61,12 +61,12 @@ def parse_crop(text: str, size: tuple[int, int]) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def parse_layers(text: str) -> dict[str, float]:
+def parse_layers(option: str, text: str) -> dict[str, float]:
     """Layers and their weights from "relu1_1,pool1=0.5"; 1 where none is given.
 
     Example:
         >>> from cnnfast.cli._parsing import parse_layers
-        >>> parse_layers("relu1_1,pool1=0.5")
+        >>> parse_layers("--layers", "relu1_1,pool1=0.5")
         {'relu1_1': 1.0, 'pool1': 0.5}
     """
     layers: dict[str, float] = {}
@@ -77,9 +77,26 @@ def parse_layers(text: str) -> dict[str, float]:
         except ValueError:
             weight = math.nan
         if not name or not math.isfinite(weight) or weight < 0 or name in layers:
-            raise ValueError(f"--layers: expected different names like relu1_1,pool1=0.5, got {text!r}")
+            raise ValueError(f"{option}: expected different names like relu1_1,pool1=0.5, got {text!r}")
         layers[name] = weight
     return layers
+
+
+def parse_numbers(option: str, text: str) -> list[float]:
+    """Numbers of at least 0 from "1,2.5".
+
+    Example:
+        >>> from cnnfast.cli._parsing import parse_numbers
+        >>> parse_numbers("--blend", "1,2.5")
+        [1.0, 2.5]
+    """
+    try:
+        numbers = [float(piece) for piece in text.split(",")]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError(f"{option}: expected numbers of at least 0 like 1,2, got {text!r}")
+    return numbers
 
 
 def parse_choice(option: str, value: str, allowed: Sequence[str]) -> str:

@@ -9,8 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cnnfast.models.style.schedule import Level
-from cnnfast.models.style.texture import TextureProgress
+from cnnfast.models.style.run import AnyLevel, RunProgress
 
 
 def format_seconds(seconds: float) -> str:
@@ -29,7 +28,7 @@ def format_seconds(seconds: float) -> str:
 class Reporter:
     """Shows how far a run is. Work counts as pixels times iterations, so that finer levels weigh more."""
 
-    def __init__(self, plan: Sequence[Level], console: Console) -> None:
+    def __init__(self, plan: Sequence[AnyLevel], console: Console) -> None:
         self._work = [level.iterations * level.picture[0] * level.picture[1] for level in plan]
         self._console = console
         self._live: Progress | None = None
@@ -53,7 +52,7 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
 
-    def update(self, progress: TextureProgress) -> None:
+    def update(self, progress: RunProgress) -> None:
         """Takes note of one iteration."""
         done = self._share_done(progress)
         if self._begin is None:  # the first iteration of a resumed run is not the first of all
@@ -69,12 +68,12 @@ class Reporter:
             self._shown = int(10 * done)
             self._console.print(f"{100 * done:3.0f}%  {line}", highlight=False, soft_wrap=True)
 
-    def _share_done(self, progress: TextureProgress, before: int = 0) -> float:
+    def _share_done(self, progress: RunProgress, before: int = 0) -> float:
         finished = sum(self._work[: progress.level - 1])
         part = (progress.iteration - before) / progress.iterations
         return (finished + part * self._work[progress.level - 1]) / sum(self._work)
 
-    def _describe(self, progress: TextureProgress, done: float) -> str:
+    def _describe(self, progress: RunProgress, done: float) -> str:
         assert self._begin is not None
         share, start = self._begin
         left = (self._time - start) * (1 - done) / (done - share)

@@ -15,7 +15,7 @@ from typing import Any
 from cnnfast._atomic import atomic_write
 from cnnfast.images import ImageError, save_image
 from cnnfast.models.style.checkpoint import save_checkpoint
-from cnnfast.models.style.texture import TextureProgress
+from cnnfast.models.style.run import RunProgress
 
 _PLOTS = (".png", ".pdf", ".svg")
 
@@ -39,14 +39,14 @@ class Session:
     preview_every: int
     checkpoint: Path
     checkpoint_every: int
-    show: Callable[[TextureProgress], None]
+    show: Callable[[RunProgress], None]
     history: list[list[float]] = field(default_factory=list)
-    last: TextureProgress | None = None
+    last: RunProgress | None = None
     _stop: bool = False
     _count: int = 0
     _failed: set[Path] = field(default_factory=set)
 
-    def __call__(self, progress: TextureProgress) -> None:
+    def __call__(self, progress: RunProgress) -> None:
         """Takes note of an iteration; raises KeyboardInterrupt when a signal has asked to stop."""
         self.last = progress
         self._count += 1

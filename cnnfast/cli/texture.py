@@ -40,7 +40,9 @@ def texture(
     ] = False,
     seed: Annotated[int, typer.Option(help="of the noise it starts from")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    dtype: Annotated[str, typer.Option(help="of the convolutions: float32 or bfloat16")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="of the convolutions: float32, bfloat16, or auto (bfloat16 where it is fast)")
+    ] = "float32",
     preview_every: Annotated[int, typer.Option(help="iterations between previews written to the output; 0: none")] = 25,
     checkpoint: Annotated[
         Path | None, typer.Option(help="file to continue from; default: OUTPUT.checkpoint.pt")

@@ -17,6 +17,8 @@ import torch
 from texture_cases import RANDOM, size_of
 
 from cnnfast.images import is_grey, load_image, match_histogram, save_image
+from cnnfast.models.style import memory
+from cnnfast.models.style.memory import estimate_memory, optimizer_bytes
 from cnnfast.models.style.network import build_extractor
 from cnnfast.models.style.texture import synthesize_texture
 
@@ -25,7 +27,7 @@ class TestPicture:
     def test_is_the_librarys(self, cnnfast, sample, tiny_vgg):
         result = cnnfast("texture", sample, "-o", "out.png", "--weights", tiny_vgg, "--iterations", 4, "--seed", 5)
         assert result.status == 0 and not result.err
-        network = build_extractor("vgg", weights=tiny_vgg)
+        network = build_extractor("vgg", weights=tiny_vgg).to(memory_format=torch.channels_last)
         expected = synthesize_texture(sample, extractor=network, iterations=4, seed=5, device="cpu")
         assert torch.equal(load_image("out.png"), (expected * 255).round() / 255)
 
@@ -138,7 +140,10 @@ class TestWords:
         assert "VGG-16 from CNNFAST_VGG" in cnnfast("texture", sample, "-o", "out.png", "--iterations", 1).out
 
     def test_tiles_are_announced_once(self, cnnfast, sample, tiny_vgg, monkeypatch):
-        monkeypatch.setattr("cnnfast.models.style.memory.available_memory", lambda: 88_440_000)
+        network = build_extractor("vgg", weights=tiny_vgg)
+        kept = optimizer_bytes("lbfgs", 3 * 274 * 320)
+        evaluation = estimate_memory(network, 274, 320) - kept
+        monkeypatch.setattr(memory, "available_memory", lambda: int((kept + 0.9 * evaluation) / memory.USABLE))
         arguments = ("--weights", tiny_vgg, "--iterations", 1, "--size", 320)
         result = cnnfast("texture", sample, "-o", "out.png", *arguments)
         assert result.status == 0, result

@@ -94,11 +94,17 @@ class ContentLoss(TargetLoss):
         assert self.target is not None
         arguments.flatten_features("ContentLoss", features, "features")
         difference = difference_to("ContentLoss", features, self.target)
+        absolutes = difference.abs().sum() if self.scale == "l1grad" else None
+        return self.of_sums(difference.square().sum(), absolutes, difference.numel())
+
+    def of_sums(self, squares: Tensor, absolutes: Tensor | None, count: int) -> Tensor:
+        """The loss from the sums, over count elements, of d^2 and, for "l1grad" alone, of |d|."""
         if self.scale == "l1grad":
-            return self.weight * scaled_mse(difference)
+            assert absolutes is not None
+            return self.weight * squares / (absolutes + _EPSILON)
         if self.scale == "gatys":
-            return 0.5 * self.weight * difference.square().sum()
-        return self.weight * difference.square().mean()
+            return 0.5 * self.weight * squares
+        return self.weight * squares / max(1, count)
 
     def extra_repr(self) -> str:
         """Describe the options in the printed module."""
@@ -150,10 +156,16 @@ class MeanFeatureLoss(TargetLoss):
         return 0.5 * self.weight * difference_to("MeanFeatureLoss", means, self.target).square().mean()
 
 
-def channel_means(name: str, features: Tensor) -> Tensor:
-    """Mean over all positions, [B, C]; zero where there is no position, as for the Gram matrix."""
+def channel_means(name: str, features: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
+    """Mean over all positions, [B, C], with regions [B, R, C]; zero where nothing counts, as for the Gram matrix."""
+    weight, regions = arguments.pixel_weights(name, pixel_weight, features, "pixel_weight")
     positions = widened(arguments.flatten_features(name, features, "features"))
-    return positions.sum(2) / max(1, positions.shape[2])
+    if weight is None:
+        return positions.sum(2) / max(1, positions.shape[2])
+    total = weight.sum(2, keepdim=True)
+    means = torch.einsum("bcm,brm->brc", positions, weight.expand(positions.shape[0], -1, -1))
+    means = means / torch.where(total > 0, total, 1.0)
+    return means if regions else means[:, 0]
 
 
 class ScaledMSELoss(nn.Module):

@@ -127,7 +127,7 @@ class StyleLoss(TargetLoss):
         assert self.target is not None
         arguments.flatten_features("StyleLoss", features, "features")
         if self.scale == "l1grad":
-            return self._l1grad(features, pixel_weight)
+            return self.of_gram(self._gram(features, pixel_weight))
         relative = self.scale == "relative"
         return gram_mse_loss(
             features,
@@ -138,6 +138,25 @@ class StyleLoss(TargetLoss):
             pixel_weight=self._weight_of(pixel_weight),
             centered=self.centered,
         )
+
+    def of_gram(self, gram: Tensor) -> Tensor:
+        """The loss, a scalar, of features whose Gram matrix divided by Z is known; `forward` does the same faster.
+
+        Args:
+            gram: [B, C, C], or [B, R, C, C] for R regions.
+        """
+        self._require_target()
+        assert self.target is not None
+        target = arguments.loss_target("StyleLoss", self.target, gram[:, 0] if gram.dim() == 4 else gram, _count(gram))
+        difference = gram.reshape(gram.shape[0], *target.shape[1:]) - target
+        if self.scale == "l1grad":
+            losses = scaled_mse(difference, (1, 2, 3))
+        elif self.scale == "relative":
+            losses = difference.square().sum((1, 2, 3)) / target.square().sum((1, 2, 3))
+        else:
+            factor = arguments.loss_scale("StyleLoss", self.scale, gram.shape[-1])
+            losses = factor * difference.square().sum((2, 3)).mean(1)
+        return arguments.reduce_losses(self.weight * losses, "mean")
 
     def extra_repr(self) -> str:
         """Describe the options in the printed module."""
@@ -166,8 +185,6 @@ class StyleLoss(TargetLoss):
         target = self._target_for(features, pixel_weight)
         return (self.weight * target.shape[1] / target.square().sum((1, 2, 3))).expand(features.shape[0])
 
-    def _l1grad(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
-        gram = self._gram(features, pixel_weight)
-        target = self._target_for(features, pixel_weight)
-        difference = gram.reshape(gram.shape[0], *target.shape[1:]) - target
-        return arguments.reduce_losses(self.weight * scaled_mse(difference, (1, 2, 3)), "mean")
+
+def _count(gram: Tensor) -> int | None:
+    return gram.shape[1] if gram.dim() == 4 else None

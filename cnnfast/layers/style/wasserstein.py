@@ -28,7 +28,7 @@ class WassersteinStyleLoss(TargetLoss):
 
     Shape:
         - features: [B, C, H, W] or [B, C, M], of any number of positions; a target of batch 1 serves every sample.
-        - target_mean: [B, C]. target_covariance, target_root: [B, C, C].
+        - target_mean: [B, C]. target_covariance, target_root: [B, C, C]. With R regions [B, R, C] and [B, R, C, C].
         - output: scalar, float64 for float64 features, else float32.
 
     Args:
@@ -75,18 +75,38 @@ class WassersteinStyleLoss(TargetLoss):
         self.iters = iters
 
     @torch.no_grad()
-    def capture(self, features: Tensor) -> None:
-        """Make mean and covariance of the features the target."""
-        mean, covariance = self._moments(features)
+    def capture(self, features: Tensor, pixel_weight: Tensor | None = None) -> None:
+        """Make mean and covariance of the features the target.
+
+        Args:
+            features: [B, C, H, W] or [B, C, M].
+            pixel_weight: Weight of every position, [H, W], [B, 1, H, W] or [B, R, H, W] for R regions.
+        """
+        self.capture_moments(*self._moments(features, pixel_weight))
+
+    @torch.no_grad()
+    def capture_moments(self, mean: Tensor, covariance: Tensor) -> None:
+        """Make a mean [B, C] or [B, R, C] and a covariance [B, C, C] or [B, R, C, C] the target."""
+        covariance = self._jittered(covariance)
         self.target_mean = self._placed(mean)
         self.target_covariance = self._placed(covariance)
         self.target_root = self._placed(matrix_sqrt(covariance, self.iters))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """The loss of the features, a scalar."""
+    def forward(self, features: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
+        """The loss of the features, a scalar.
+
+        Args:
+            features: [B, C, H, W] or [B, C, M].
+            pixel_weight: Weight of every position as in `capture`, with as many regions, whose losses are averaged.
+        """
+        self._require_target()
+        return self.of_moments(*self._moments(features, pixel_weight))
+
+    def of_moments(self, mean: Tensor, covariance: Tensor) -> Tensor:
+        """The loss, a scalar, of features with a known mean [B, (R,) C] and covariance [B, (R,) C, C]."""
         self._require_target()
         assert self.target_mean is not None and self.target_covariance is not None and self.target_root is not None
-        mean, covariance = self._moments(features)
+        covariance = self._jittered(covariance)
         mean_term = difference_to("WassersteinStyleLoss", mean, self.target_mean).square().mean()
         geometric = matrix_sqrt(self.target_root @ covariance @ self.target_root, self.iters)
         difference = self.target_covariance + covariance - 2 * geometric
@@ -96,8 +116,9 @@ class WassersteinStyleLoss(TargetLoss):
         """Describe the options in the printed module."""
         return f"{super().extra_repr()}, eps={self.eps:g}, iters={self.iters}"
 
-    def _moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        mean = channel_means("WassersteinStyleLoss", features)
-        covariance = gram_matrix(features, "hw", centered=True)
-        jitter = self.eps * torch.eye(mean.shape[1], dtype=covariance.dtype, device=covariance.device)
-        return mean, covariance + jitter
+    def _moments(self, features: Tensor, pixel_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean = channel_means("WassersteinStyleLoss", features, pixel_weight)
+        return mean, gram_matrix(features, "hw", weight=pixel_weight, centered=True)
+
+    def _jittered(self, covariance: Tensor) -> Tensor:
+        return covariance + self.eps * torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)

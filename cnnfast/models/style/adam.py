@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer, State
 
@@ -99,6 +100,21 @@ class Adam(PictureOptimizer):
         x = self._project(parameter.detach())
         average = torch.lerp(moments.average, x, 1 - self._decay)
         return x, _Moments(dict(adam.state[parameter]), average, moments.steps + 1, state.x)
+
+    def warm_start(self, previous: Adam) -> None:
+        """Take over the moments and the step count of an optimiser of another size, x [C,H,W], before the first step.
+
+        First moments are enlarged bicubically, second ones bilinearly, so that they stay positive. The mean of the
+        iterates begins anew.
+        """
+        height, width = self._state.x.shape[-2:]
+        adam = {}
+        for key, value in previous._state.extra.adam.items():
+            if value.dim() == 3:
+                mode = "bicubic" if key == "exp_avg" else "bilinear"
+                value = functional.interpolate(value[None], (height, width), mode=mode, align_corners=False)[0]
+            adam[key] = value.clone()
+        self._state = self._state._replace(extra=self._state.extra._replace(adam=adam))
 
     @property
     def result(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Checkpoints of texture synthesis: plain dicts of tensors, numbers and strings."""
+"""Checkpoints of runs over pictures: plain dicts of tensors, numbers and strings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from torch import Tensor
 
 from cnnfast._atomic import atomic_write
 
-FORMAT = "cnnfast texture 1"
+# Kind of a run -> its name in messages, and the function that does it.
+KINDS = {"texture": ("texture synthesis", "synthesize_texture"), "style": ("style transfer", "stylize")}
+
+
+def checkpoint_format(kind: str) -> str:
+    """What a checkpoint of a kind of run says about itself.
+
+    Example:
+        >>> from cnnfast.models.style.checkpoint import checkpoint_format
+        >>> checkpoint_format("texture")
+        'cnnfast texture 1'
+    """
+    return f"cnnfast {kind} 1"
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:
@@ -37,7 +49,7 @@ def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str])
     """Write a checkpoint so that the file is always either the old or the new one, whole.
 
     Args:
-        checkpoint: from :attr:`~cnnfast.models.style.texture.TextureProgress.checkpoint`.
+        checkpoint: from :attr:`~cnnfast.models.style.run.RunProgress.checkpoint`.
         path: file to write or replace; its folder must exist.
 
     Raises:
@@ -47,13 +59,18 @@ def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str])
         torch.save(dict(checkpoint), temporary)
 
 
-def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], kind: str = "texture") -> dict[str, Any]:
     """Read a checkpoint from a file, without running any code in it, or take a dict.
 
+    Args:
+        source: file or dict.
+        kind: "texture" or "style".
+
     Raises:
-        ValueError: not a checkpoint of texture synthesis.
+        ValueError: not a checkpoint of that kind.
         OSError: the file cannot be read.
     """
+    wanted = f"load_checkpoint: expected a checkpoint of {KINDS[kind][0]}"
     if isinstance(source, Mapping):
         checkpoint, name = dict(source), "a dict without its format"
     else:
@@ -61,13 +78,13 @@ def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[
         try:
             checkpoint = torch.load(source, map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-            raise ValueError(f"load_checkpoint: expected a checkpoint of texture synthesis, got {name}") from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
-        raise ValueError(f"load_checkpoint: expected a checkpoint of texture synthesis, got {name}")
+            raise ValueError(f"{wanted}, got {name}") from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != checkpoint_format(kind):
+        raise ValueError(f"{wanted}, got {name}")
     return checkpoint
 
 
-def check_settings(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+def check_settings(kind: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings than it began with.
 
     Raises:
@@ -77,4 +94,4 @@ def check_settings(saved: Mapping[str, Any], present: Mapping[str, Any]) -> None
     if names:
         expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
         got = ", ".join(f"{name}={present.get(name)!r}" for name in names)
-        raise ValueError(f"synthesize_texture: expected the settings of the checkpoint ({expected}), got {got}")
+        raise ValueError(f"{KINDS[kind][1]}: expected the settings of the checkpoint ({expected}), got {got}")

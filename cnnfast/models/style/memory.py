@@ -1,4 +1,4 @@
-"""How much memory one evaluation of a texture loss takes, and how much there is."""
+"""How much memory one evaluation of a loss over a picture takes, and how much there is."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def estimate_memory(
     channels: int = 3,
     tile: int | None = None,
 ) -> int:
-    """Bytes that a level of texture synthesis takes: weights, activations, gradients (of one tile) and optimiser."""
+    """Bytes that one level takes: weights, activations, gradients (of one tile) and optimiser."""
     pixels = height * width
     at_once = pixels if tile is None else min(pixels, (tile + 2 * getattr(extractor, "halo", 0)) ** 2)
     return _cost(extractor).of(at_once) + optimizer_bytes(optimizer, channels * pixels)
@@ -103,9 +103,17 @@ def _cost(extractor: nn.Module) -> Cost:
 
 
 def plan_tile(
-    extractor: nn.Module, size: tuple[int, int], tile: int | str | None, optimizer: str, *, channels: int
+    function: str,
+    extractor: nn.Module,
+    size: tuple[int, int],
+    tile: int | str | None,
+    optimizer: str,
+    *,
+    channels: int,
 ) -> int | None:
     """Px of a tile for a picture of that size, None for no tiles; with "auto" decided by the free memory.
+
+    `function` is the name for messages.
 
     Raises:
         ValueError: a picture that is too large for the memory even in tiles, or tiles asked of an extractor that does
@@ -115,7 +123,7 @@ def plan_tile(
     if tile is None or (tile == "auto" and not tellable):
         return None
     if not tellable:
-        raise ValueError(f"synthesize_texture: expected an extractor with halo and stride for tiles, got {extractor}")
+        raise ValueError(f"{function}: expected an extractor with halo and stride for tiles, got {extractor}")
     if tile != "auto":
         return int(tile)
     weights = [*extractor.parameters(), *extractor.buffers()]
@@ -124,7 +132,8 @@ def plan_tile(
         return None
     height, width = size
     budget = int(USABLE * free) - optimizer_bytes(optimizer, channels * height * width)
-    chosen = choose_tile(_cost(extractor), height, width, budget=budget, halo=extractor.halo, stride=extractor.stride)  # type: ignore[arg-type]
+    halo, stride = extractor.halo, extractor.stride
+    chosen = choose_tile(function, _cost(extractor), height, width, budget=budget, halo=halo, stride=stride)  # type: ignore[arg-type]
     if chosen is not None:
         needed = estimate_memory(extractor, height, width, optimizer=optimizer, channels=channels)
         logger.warning(
@@ -138,7 +147,9 @@ def plan_tile(
     return chosen
 
 
-def choose_tile(cost: Cost, height: int, width: int, *, budget: int, halo: int, stride: int) -> int | None:
+def choose_tile(
+    function: str, cost: Cost, height: int, width: int, *, budget: int, halo: int, stride: int
+) -> int | None:
     """Interior of a tile in px so that one evaluation fits into `budget` bytes; None when the whole picture does.
 
     Raises:
@@ -147,8 +158,8 @@ def choose_tile(cost: Cost, height: int, width: int, *, budget: int, halo: int, 
     Example:
         >>> from cnnfast.models.style.memory import Cost, choose_tile
         >>> cost = Cost(fixed=0, per_pixel=1000.0)
-        >>> choose_tile(cost, 512, 512, budget=10**9, halo=32, stride=16)
-        >>> choose_tile(cost, 512, 512, budget=10**8, halo=32, stride=16)
+        >>> choose_tile("f", cost, 512, 512, budget=10**9, halo=32, stride=16)
+        >>> choose_tile("f", cost, 512, 512, budget=10**8, halo=32, stride=16)
         240
     """
     if cost.of(height * width) <= budget:
@@ -158,7 +169,7 @@ def choose_tile(cost: Cost, height: int, width: int, *, budget: int, halo: int, 
     if tile < stride:
         needed = cost.of((stride + 2 * halo) ** 2)
         raise ValueError(
-            f"synthesize_texture: expected a picture that fits into the memory, got {height}x{width} px, whose "
+            f"{function}: expected a picture that fits into the memory, got {height}x{width} px, whose "
             f"smallest tile takes {needed / 1e9:.3g} GB of {max(0, budget) / 1e9:.3g} GB that the optimiser leaves"
         )
     return tile

@@ -1,19 +1,123 @@
-"""The function that texture synthesis minimises: a picture against the Gram matrices of a sample."""
+"""The functions that texture synthesis and style transfer minimise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from cnnfast.layers import StyleLoss, TextureLoss
-from cnnfast.models.style.tiling import TiledTextureLoss
+from cnnfast.layers import StyleLoss
+from cnnfast.models.style.terms import GramTerm, Term
+from cnnfast.models.style.tiling import TiledPicture, Weights, equal_weights, size_of
 
 # Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
 RELATIVE_FACTOR = 1e6
 
 
-class TextureObjective:
-    r"""Loss and gradient of a picture with one (grey) or three channels.
+class PictureObjective:
+    """Loss and gradient of a picture with one (grey) or three channels: a sum of terms over features and over pixels.
+
+    Args:
+        extractor: [1,3,H,W] -> dict of features.
+        terms: name -> term over the features of a layer.
+        padding: the extractor's padding for the picture, if it is not that for samples; "circular" makes the picture
+            wrap around.
+    """
+
+    def __init__(self, extractor: nn.Module, terms: dict[str, Term], *, padding: str | None = None) -> None:
+        self._extractor = extractor
+        self._terms = terms
+        self._weights: Weights = equal_weights
+        # Terms of the picture itself.
+        self._pixel_terms: dict[str, Callable[[Tensor], Tensor]] = {}
+        self._sample_padding: str | None = getattr(extractor, "padding", None)
+        self._padding = padding or self._sample_padding
+        # Convolutions take over the layout of the picture; it should be that of their weights.
+        kernels = [p for p in extractor.parameters() if p.dim() == 4]
+        wanted = bool(kernels) and all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+        self._format = torch.channels_last if wanted else torch.contiguous_format
+        self._tile: int | None = None
+        self._halo, self._stride = 0, 1
+        self._values: dict[str, Tensor] = {}
+        self._loss_of_nothing = 1.0
+
+    def restore(self) -> None:
+        """Give the extractor back the padding that it came with."""
+        self._pad(self._sample_padding)
+
+    def _pad(self, mode: str | None) -> None:
+        if mode is not None and mode != self._extractor.padding:
+            self._extractor.set_padding(mode)  # type: ignore[operator]
+
+    def use_tiles(self, tile: int | None, *, halo: int = 0, stride: int = 1) -> None:
+        """Evaluate in tiles of that many px, or (None) the whole picture at once."""
+        self._tile, self._halo, self._stride = tile, halo, stride
+
+    def _tiled(self, *, periodic: bool = False) -> TiledPicture:
+        return TiledPicture(self._extractor, tile=self._tile, halo=self._halo, stride=self._stride, periodic=periodic)
+
+    def _sample(self, picture: Tensor) -> Tensor:
+        """A sample [3,h,w] as the extractor takes it."""
+        return picture[None].contiguous(memory_format=self._format)
+
+    def _captured(self) -> None:
+        """To be called when every term has its target."""
+        self._loss_of_nothing = sum(term.of_nothing() for term in self._terms.values()) or 1.0
+
+    def __call__(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss (scalar) and gradient of a picture [1 or 3, H, W]; the gradient of a grey one is summed over RGB."""
+        image = picture.detach().expand(3, -1, -1)[None].contiguous(memory_format=self._format)
+        loss, gradient = self._of_features(image)
+        if self._pixel_terms:
+            more, slope = self._of_pixels(image)
+            loss, gradient = loss + more, gradient + slope
+        summed = gradient[0] if picture.shape[0] == 3 else gradient[0].sum(0, keepdim=True)
+        return loss.detach(), summed.contiguous()
+
+    def _of_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        if self._tile is not None:
+            tiled = self._tiled(periodic=self._padding == "circular")
+            loss, gradient, self._values = tiled.evaluate(image, self._terms, self._weights)
+            return loss, gradient
+        leaf = image.detach().requires_grad_(True)
+        features = self._extractor(leaf)
+        values = {}
+        for name, term in self._terms.items():
+            maps = features[term.layer]
+            values[name] = term.whole(maps, self._weights(term.layer, size_of(maps)))
+        self._values = {name: value.detach() for name, value in values.items()}
+        loss = torch.stack(list(values.values())).sum()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return loss, gradient
+
+    def _of_pixels(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = image.detach().requires_grad_(True)
+        values = {name: term(leaf) for name, term in self._pixel_terms.items()}
+        self._values |= {name: value.detach() for name, value in values.items()}
+        loss = torch.stack(list(values.values())).sum()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return loss, gradient
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Name -> value of every term in the last evaluation."""
+        return dict(self._values)
+
+    def relative(self, loss: float) -> float:
+        """A loss divided by the loss of a picture without any features, so that 1 is bad and 0 is perfect."""
+        return loss / self._loss_of_nothing
+
+    def describe_failure(self) -> str:
+        """The terms that were not finite in the last evaluation."""
+        labels = {name: term.label for name, term in self._terms.items()}
+        bad = [labels.get(name, name) for name, value in self._values.items() if not bool(torch.isfinite(value))]
+        return ", ".join(bad) or "the gradient"
+
+
+class TextureObjective(PictureObjective):
+    r"""A picture against the Gram matrices of a sample.
 
     With weights "relative" the loss is 1e6 times the mean over layers, weighted by w_l, of
     :math:`\sum (G_l - T_l)^2 / \sum T_l^2`, with "gatys" the sum of w_l E_l of Gatys et al. 2015.
@@ -22,8 +126,7 @@ class TextureObjective:
         extractor: [1,3,H,W] -> dict of features.
         layers: layer -> w_l.
         weights: "relative" or "gatys".
-        padding: the extractor's padding for the picture, if it is not that for the sample; "circular" makes the
-            picture wrap around.
+        padding: the extractor's padding for the picture, if it is not that for the sample.
 
     Source: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015, equations 3, 4.
     """
@@ -36,76 +139,20 @@ class TextureObjective:
         weights: str = "relative",
         padding: str | None = None,
     ) -> None:
-        factor = RELATIVE_FACTOR if weights == "relative" else 1.0
-        self._loss = TextureLoss({name: factor * w for name, w in layers.items()}, extractor, weights=weights)
-        self._extractor = extractor
-        self._sample_padding: str | None = getattr(extractor, "padding", None)
-        self._padding = padding or self._sample_padding
-        # Convolutions take over the layout of the picture; it should be that of their weights.
-        kernels = [p for p in extractor.parameters() if p.dim() == 4]
-        wanted = bool(kernels) and all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
-        self._format = torch.channels_last if wanted else torch.contiguous_format
-        self._tiled: TiledTextureLoss | None = None
-        self._terms: dict[str, Tensor] = {}
-        self._zero_loss = 1.0
-
-    def restore(self) -> None:
-        """Give the extractor back the padding that it came with."""
-        self._pad(self._sample_padding)
-
-    def _pad(self, mode: str | None) -> None:
-        if mode is not None and mode != self._extractor.padding:
-            self._extractor.set_padding(mode)  # type: ignore[operator]
+        factor = RELATIVE_FACTOR / len(layers) if weights == "relative" else 1.0
+        grams = {n: GramTerm(n, StyleLoss(weight=factor * w, scale=weights)) for n, w in layers.items()}
+        super().__init__(extractor, dict(grams), padding=padding)
+        self._grams = grams
 
     def capture(self, sample: Tensor, pixel_weight: Tensor | None = None) -> None:
         """Take the targets from a sample [3,h,w], its pixels weighted by [h,w] if given."""
         self._pad(self._sample_padding)
-        self._loss.set_target(sample[None].contiguous(memory_format=self._format), pixel_weight)
+
+        def weights(layer: str, size: tuple[int, int]) -> Tensor | None:
+            return None if pixel_weight is None else functional.adaptive_avg_pool2d(pixel_weight[None, None], size)
+
+        sums = self._tiled().sums(self._sample(sample), self._terms, weights)
         self._pad(self._padding)
-        self._zero_loss = sum(map(self._zero_term, self._losses.values()))
-
-    @staticmethod
-    def _zero_term(loss: StyleLoss) -> float:
-        """A layer's loss of a picture whose features are all zero."""
-        assert loss.target is not None
-        return float(loss(loss.target.new_zeros(1, loss.target.shape[-1], 1)))
-
-    @property
-    def _losses(self) -> dict[str, StyleLoss]:
-        return dict(self._loss.losses.items())  # type: ignore[arg-type]
-
-    def use_tiles(self, tile: int | None, *, halo: int = 0, stride: int = 1) -> None:
-        """Evaluate in tiles of that many px, or (None) the whole picture at once."""
-        if tile is None:
-            self._tiled = None
-            return
-        self._tiled = TiledTextureLoss(
-            self._extractor,
-            self._losses,
-            tile=tile,
-            halo=halo,
-            stride=stride,
-            periodic=self._padding == "circular",
-        )
-
-    def __call__(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (scalar) and gradient of a picture [1 or 3, H, W]; the gradient of a grey one is summed over RGB."""
-        image = picture.detach().expand(3, -1, -1)[None].contiguous(memory_format=self._format)
-        if self._tiled is not None:
-            loss, gradient, self._terms = self._tiled(image)
-        else:
-            image.requires_grad_(True)
-            loss = self._loss(image)
-            self._terms = self._loss.last_terms
-            (gradient,) = torch.autograd.grad(loss, image)
-        summed = gradient[0] if picture.shape[0] == 3 else gradient[0].sum(0, keepdim=True)
-        return loss.detach(), summed.contiguous()
-
-    def relative(self, loss: float) -> float:
-        """A loss divided by the loss of a picture without any features, so that 1 is bad and 0 is perfect."""
-        return loss / self._zero_loss
-
-    def describe_failure(self) -> str:
-        """The layers whose term was not finite in the last evaluation."""
-        bad = [name for name, term in self._terms.items() if not bool(torch.isfinite(term))]
-        return f"layer {', '.join(bad)}" if bad else "the gradient"
+        for name, term in self._grams.items():
+            term.capture([(torch.ones_like(sums[name][1]), sums[name])])
+        self._captured()

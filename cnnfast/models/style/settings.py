@@ -1,10 +1,11 @@
-"""Settings of texture synthesis, checked once, and what is built from them."""
+"""Settings of texture synthesis and style transfer, checked once, and what is built from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,58 +35,115 @@ class TextureSettings:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value outside its range."""
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("bounds", self.bounds, BOUNDS)
-        _one_of("weights", self.weights, WEIGHTS)
-        if not (math.isfinite(self.noise_std) and self.noise_std >= 0):
-            raise ValueError(f"synthesize_texture: expected a finite noise_std of at least 0, got {self.noise_std}")
-        whole = isinstance(self.tile, int) and not isinstance(self.tile, bool) and self.tile >= 1
-        if not (whole or self.tile is None or self.tile == "auto"):
-            raise ValueError(f"synthesize_texture: expected tile to be 'auto', None or px, got {self.tile!r}")
+        function = "synthesize_texture"
+        check_one_of(function, "optimizer", self.optimizer, OPTIMIZERS)
+        check_one_of(function, "bounds", self.bounds, BOUNDS)
+        check_one_of(function, "weights", self.weights, WEIGHTS)
+        check_positive(function, "noise_std", self.noise_std, zero=True)
+        check_tile(function, self.tile)
 
 
-def _one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+def check_one_of(function: str, name: str, value: object, allowed: Sequence[object]) -> None:
+    """Raises ValueError unless the value is allowed."""
     if value not in allowed:
         listed = ", ".join(repr(a) for a in allowed)
-        raise ValueError(f"synthesize_texture: expected {name} to be one of {listed}, got {value!r}")
+        raise ValueError(f"{function}: expected {name} to be one of {listed}, got {value!r}")
+
+
+def check_positive(function: str, name: str, value: object, *, zero: bool = False) -> None:
+    """Raises TypeError for what is no number, ValueError for what is not finite or not above 0 (0 itself may do)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{function}: expected {name} as a number, got {value!r}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{function}: expected a finite {name} {'of at least' if zero else 'above'} 0, got {value}")
+
+
+def check_tile(function: str, tile: object) -> None:
+    """Raises ValueError unless the tile is "auto", None or a number of px."""
+    whole = isinstance(tile, int) and not isinstance(tile, bool) and tile >= 1
+    if not (whole or tile is None or tile == "auto"):
+        raise ValueError(f"{function}: expected tile to be 'auto', None or px, got {tile!r}")
 
 
 def choose_extractor(
+    function: str,
     extractor: str | nn.Module,
-    layers: Sequence[str] | Mapping[str, float] | None,
+    taps: Sequence[str] | None,
     device: torch.device,
     dtype: torch.dtype,
-) -> tuple[nn.Module, dict[str, float]]:
-    """The feature network on its device, and its layers with their weights (1 where none is given).
+    **options: Any,
+) -> nn.Module:
+    """The feature network on its device; a module is taken as it is, with taps of its own.
+
+    Args:
+        function: name for messages.
+        extractor: see :func:`~cnnfast.models.style.network.build_extractor`.
+        taps: layers to return.
+        device: of the network.
+        dtype: of its convolutions.
+        options: of `build_extractor`.
 
     Raises:
-        ValueError: a layer that the network does not have, or a dtype for a network that chooses its own.
+        ValueError: a dtype for a network that chooses its own.
     """
-    if isinstance(layers, str):
-        raise TypeError(f"synthesize_texture: expected layers as a sequence of names or a mapping, got {layers!r}")
     if isinstance(extractor, nn.Module):
         if dtype is not torch.float32:
-            raise ValueError(f"synthesize_texture: expected dtype float32 with a module as extractor, got {dtype}")
-        network = extractor
-    else:
-        taps = None if layers is None else tuple(layers)
-        network = build_extractor(extractor, taps=taps, compute_dtype=dtype, device=device)
-        # Convolutions are a tenth faster on this layout, on CPUs and on tensor cores.
-        network.to(memory_format=torch.channels_last)
+            raise ValueError(f"{function}: expected dtype float32 with a module as extractor, got {dtype}")
+        return extractor
+    network = build_extractor(extractor, taps=taps, compute_dtype=dtype, device=device, **options)
+    # Convolutions are a tenth faster on this layout, on CPUs and on tensor cores.
+    return network.to(memory_format=torch.channels_last)
+
+
+def choose_layers(
+    function: str, name: str, layers: Sequence[str] | Mapping[str, float] | None, network: nn.Module
+) -> dict[str, float]:
+    """Layers with their weights, 1 where none is given; None are all taps of the network.
+
+    Raises:
+        ValueError: a layer that the network does not have, or a weight that is negative or not finite.
+        TypeError: a bare string.
+    """
+    if isinstance(layers, str):
+        raise TypeError(f"{function}: expected {name} as a sequence of names or a mapping, got {layers!r}")
     taps = tuple(network.taps)  # type: ignore[arg-type]
-    chosen = dict.fromkeys(taps, 1.0)
-    if layers is not None:
-        chosen = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
-        missing = [name for name in chosen if name not in taps]
-        if missing:
-            raise ValueError(f"synthesize_texture: expected layers among {', '.join(taps)}, got {', '.join(missing)}")
-    return network, chosen
+    if layers is None:
+        return dict.fromkeys(taps, 1.0)
+    chosen = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
+    missing = [layer for layer in chosen if layer not in taps]
+    if missing:
+        raise ValueError(f"{function}: expected {name} among {', '.join(taps)}, got {', '.join(missing)}")
+    for layer, weight in chosen.items():
+        check_positive(function, f"weight of {layer}", weight, zero=True)
+    return chosen
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster than float32, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    known: dict[str, Any] = {} if capabilities is None else capabilities()
+    fast = device.type == "cpu" and any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32
+
+
+class OptimizerSettings(Protocol):
+    """How a picture is optimised."""
+
+    @property
+    def optimizer(self) -> str:
+        """One of `OPTIMIZERS`."""
+
+    @property
+    def bounds(self) -> str | None:
+        """One of `BOUNDS`."""
 
 
 def build_optimizer(
-    settings: TextureSettings, start: Tensor, evaluate: Evaluate, sample: Tensor, describe_failure: Callable[[], str]
+    settings: OptimizerSettings, start: Tensor, evaluate: Evaluate, sample: Tensor, describe_failure: Callable[[], str]
 ) -> PictureOptimizer:
-    """The optimiser of one level, which starts from a picture [C,h,w] and keeps it inside the sample's range."""
+    """The optimiser of one level, which starts from a picture [C,h,w] and is told the colours to expect [C,h',w']."""
     bounds: Bounds | None = None
     if settings.bounds == "unit":
         bounds = (0.0, 1.0)

@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from cnnfast._extension import default_device
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
-from cnnfast.models.style.checkpoint import FORMAT, check_settings, fingerprint, load_checkpoint
-from cnnfast.models.style.memory import plan_tile
+from cnnfast.models.style.checkpoint import fingerprint, load_checkpoint
 from cnnfast.models.style.network import RandomFilterFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.optimizer import PictureOptimizer
+from cnnfast.models.style.run import Callback, LevelRun, choose_device, plan_tiles
 from cnnfast.models.style.schedule import Level, plan_levels
-from cnnfast.models.style.settings import TextureSettings, build_optimizer, choose_extractor
+from cnnfast.models.style.settings import TextureSettings, build_optimizer, choose_extractor, choose_layers
+from cnnfast.models.style.tiling import size_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
-
-    Source = str | os.PathLike[str] | Image | np.ndarray | Tensor
-
-
-@dataclass(frozen=True)
-class TextureProgress:
-    """What a callback learns after every iteration.
-
-    Attributes:
-        level: 1 for the coarsest.
-        levels: number of levels.
-        iteration: iterations done on this level.
-        iterations: iterations planned for this level; it ends earlier when nothing can improve any more.
-        loss: relative loss: 1 for a picture without features, 0 for the sample's own Gram matrices.
-        size: (height, width) of this level's picture.
-        image: call it for the present picture [3,H,W] in [0,1], a copy.
-        checkpoint: call it for a dict from which `synthesize_texture` resumes and which loads with
-            ``torch.load(weights_only=True)``. It stays valid after an exception has ended the run.
-    """
-
-    level: int
-    levels: int
-    iteration: int
-    iterations: int
-    loss: float
-    size: tuple[int, int]
-    image: Callable[[], Tensor]
-    checkpoint: Callable[[], dict[str, Any]]
+    from cnnfast.models.style.run import Source
 
 
 def synthesize_texture(
@@ -74,7 +44,7 @@ def synthesize_texture(
     pixel_weight: Tensor | None = None,
     weights: str = "relative",
     tile: int | str | None = "auto",
-    callback: Callable[[TextureProgress], None] | None = None,
+    callback: Callback | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
     resume: str | os.PathLike[str] | Mapping[str, Any] | None = None,
@@ -110,7 +80,8 @@ def synthesize_texture(
         weights: "relative" as above, or "gatys": sum of w_l E_l with E_l of Gatys et al. 2015.
         tile: evaluate in tiles of that many px, with the same result up to rounding, half as fast again and with the
             memory of one tile; "auto" where the memory would not do, None never.
-        callback: called after every iteration. What it raises, say a KeyboardInterrupt, ends the run.
+        callback: called after every iteration with a :class:`~cnnfast.models.style.run.RunProgress`. What it raises,
+            say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the
@@ -138,10 +109,14 @@ def synthesize_texture(
         torch.Size([3, 32, 48])
     """
     settings = TextureSettings(optimizer, noise_std, bounds, tileable, seed, weights, tile)
-    sample = load_image(image).to(_choose_device(image, device))
-    network, chosen = choose_extractor(extractor, layers, sample.device, dtype)
+    sample = load_image(image).to(choose_device(image, device))
+    if isinstance(layers, str):
+        raise TypeError(f"synthesize_texture: expected layers as a sequence of names or a mapping, got {layers!r}")
+    taps = None if layers is None else tuple(layers)
+    network = choose_extractor("synthesize_texture", extractor, taps, sample.device, dtype)
+    chosen = choose_layers("synthesize_texture", "layers", layers, network)
     plan = plan_texture(
-        _size(sample), size, network, levels=levels, iterations=iterations, preset=preset, tileable=tileable
+        size_of(sample), size, network, levels=levels, iterations=iterations, preset=preset, tileable=tileable
     )
     start = None if isinstance(init, str) and init == "noise" else load_image(init).to(sample.device)
     synthesis = _Synthesis(sample, network, chosen, plan, settings, pixel_weight, start, callback)
@@ -174,20 +149,8 @@ def plan_texture(
     return plan_levels(sample, picture, levels=levels, iterations=iterations, preset=preset, multiple=multiple)
 
 
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
-
-
-def _choose_device(image: object, device: torch.device | str | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    if isinstance(image, Tensor):
-        return image.device
-    return default_device()
-
-
-class _Synthesis:
-    """One run. `_position` is the level and its optimiser, replaced together so that a checkpoint is always whole."""
+class _Synthesis(LevelRun[TextureObjective]):
+    """One run."""
 
     def __init__(
         self,
@@ -198,75 +161,47 @@ class _Synthesis:
         settings: TextureSettings,
         pixel_weight: Tensor | None,
         start: Tensor | None,
-        callback: Callable[[TextureProgress], None] | None,
+        callback: Callback | None,
     ) -> None:
         self._sample = sample[:1] if is_grey(sample) else sample
-        self._network, self._layers, self._plan, self._settings = network, layers, plan, settings
+        self._layers, self._plan, self._settings, self._start = layers, plan, settings, start
         self.pixel_weight = None if pixel_weight is None else _check_pixel_weight(pixel_weight, sample)
-        self._start, self._callback = start, callback
-        self._check_sizes()
-        # For all levels at once: a picture beyond the memory is refused before its coarse levels have cost time.
-        self._tiles = [
-            plan_tile(network, level.picture, settings.tile, settings.optimizer, channels=self._sample.shape[0])
-            for level in plan
-        ]
-        self._objective = TextureObjective(
-            network, layers, weights=settings.weights, padding="circular" if settings.tileable else None
+        padding = "circular" if settings.tileable else None
+        super().__init__(
+            "texture",
+            network,
+            TextureObjective(network, layers, weights=settings.weights, padding=padding),
+            plan,
+            # For all levels at once: a picture beyond the memory is refused before its coarse levels have cost time.
+            plan_tiles(
+                "synthesize_texture",
+                network,
+                [(("sample", level.sample), ("picture", level.picture)) for level in plan],
+                settings.tile,
+                settings.optimizer,
+                channels=self._sample.shape[0],
+            ),
+            callback,
         )
-        self._position: tuple[int, PictureOptimizer] | None = None
-        self._history: list[list[float]] = []
 
-    def _check_sizes(self) -> None:
-        """Every level must be large enough for the network, before the first one costs time."""
-        smallest = getattr(self._network, "minimum_size", 1)
-        for level in self._plan:
-            for name, (height, width) in (("sample", level.sample), ("picture", level.picture)):
-                if min(height, width) < smallest:
-                    raise ValueError(
-                        f"synthesize_texture: expected a {name} of at least {smallest} px on every level, "
-                        f"got {height}x{width} px"
-                    )
-
-    def run(self, checkpoint: dict[str, Any] | None) -> Tensor:
-        """All levels, or those that a checkpoint leaves; the result [3,H,W] in [0,1]."""
-        index, picture = 0, None
-        if checkpoint is not None:
-            check_settings(checkpoint["settings"], self._fingerprints)
-            index, picture = checkpoint["level"], checkpoint["optimizer"]["x"].to(self._sample.device)
-            self._history = [list(entry) for entry in checkpoint["history"]]
-        try:
-            while index < len(self._plan):
-                optimizer = self._begin(index, picture)
-                if checkpoint is not None:
-                    optimizer.load_state_dict(checkpoint["optimizer"])
-                    checkpoint = None
-                self._position = (index, optimizer)
-                self._optimize(index, optimizer)
-                index, picture = index + 1, optimizer.result
-        finally:
-            self._objective.restore()
-        return _as_rgb(optimizer.result)
-
-    def _begin(self, index: int, picture: Tensor | None) -> PictureOptimizer:
-        """Targets, tiles and the optimiser of a level that starts from a picture, or from the beginning."""
+    def _begin(self, index: int, picture: Tensor | None, previous: PictureOptimizer | None) -> PictureOptimizer:
         level = self._plan[index]
         sample = resize(self._sample, level.sample)
         start = self._first_picture(level) if picture is None else resize(picture.clamp(0, 1), level.picture)
         weight = self.pixel_weight
         if weight is not None:
             weight = resize(weight[None], level.sample, mode="area")[0]
-        self._objective.capture(sample.expand(3, -1, -1), weight)
+        stride = getattr(self._network, "stride", 1)
         tile = self._tiles[index]
-        if tile is None and self._settings.tileable and any(side % self._stride for side in level.picture):
+        if tile is None and self._settings.tileable and any(side % stride for side in level.picture):
             # The network would drop the last incomplete stride; read as one tile the picture continues periodically.
             tile = max(level.picture)
-        self._objective.use_tiles(tile, halo=getattr(self._network, "halo", 0), stride=self._stride)
+        self._objective.use_tiles(tile, halo=getattr(self._network, "halo", 0), stride=stride)
+        self._objective.capture(sample.expand(3, -1, -1), weight)
         colours = _counted(sample, weight)
-        return build_optimizer(self._settings, start, self._objective, colours, self._objective.describe_failure)
-
-    @property
-    def _stride(self) -> int:
-        return getattr(self._network, "stride", 1)
+        return build_optimizer(
+            self._settings, start.to(sample.device), self._objective, colours, self._objective.describe_failure
+        )
 
     def _first_picture(self, level: Level) -> Tensor:
         if self._start is not None:
@@ -277,43 +212,7 @@ class _Synthesis:
         colours = _counted(self._sample, self.pixel_weight)
         return colours.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
 
-    def _optimize(self, index: int, optimizer: PictureOptimizer) -> None:
-        level = self._plan[index]
-        while optimizer.iterations < level.iterations and not optimizer.stalled:
-            loss = self._objective.relative(optimizer.step())
-            self._history.append([index + 1, optimizer.iterations, loss])
-            if self._callback is not None:
-                self._callback(
-                    TextureProgress(
-                        index + 1,
-                        len(self._plan),
-                        optimizer.iterations,
-                        level.iterations,
-                        loss,
-                        level.picture,
-                        self._present,
-                        self._checkpoint,
-                    )
-                )
-
-    def _present(self) -> Tensor:
-        assert self._position is not None
-        return _as_rgb(self._position[1].result)
-
-    def _checkpoint(self) -> dict[str, Any]:
-        assert self._position is not None
-        level, optimizer = self._position
-        return {
-            "format": FORMAT,
-            "settings": self._fingerprints,
-            "level": level,
-            "optimizer": optimizer.state_dict(),
-            "history": [list(entry) for entry in self._history],
-        }
-
-    @cached_property
-    def _fingerprints(self) -> dict[str, Any]:
-        """All that decides about the result, as plain values."""
+    def _describe(self) -> dict[str, Any]:
         settings = asdict(self._settings)
         del settings["tile"]
         return settings | {
@@ -341,7 +240,3 @@ def _check_pixel_weight(pixel_weight: Tensor, sample: Tensor) -> Tensor:
 def _counted(sample: Tensor, weight: Tensor | None) -> Tensor:
     """The pixels that count: the sample [C,h,w], or those with a weight above 0 as [C,1,pixels]."""
     return sample if weight is None else sample[:, weight > 0][:, None]
-
-
-def _as_rgb(picture: Tensor) -> Tensor:
-    return picture.clamp(0, 1).expand(3, -1, -1).clone()

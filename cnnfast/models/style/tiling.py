@@ -1,7 +1,8 @@
-"""Texture loss and its gradient with the memory of one tile, equal to the whole-picture ones up to rounding.
+"""A loss and its gradient with the memory of one tile, equal to the whole-picture ones up to rounding.
 
-A Gram matrix is a sum over positions. A first pass without gradient adds up G over tiles; the loss and R = dL/dG follow
-from the sum; a second pass computes each tile's features again and sends dF = 2 R F back into the picture. A tile is
+Gram matrices, moments and squared distances are sums over positions. A first pass without gradient adds them up over
+tiles; the loss and its derivative by the sums follow; a second pass computes each tile's features again and sends that
+derivative, say dF = 2 (dL/dG) F, back into the picture. A tile is
 read with a halo as wide as the receptive field reaches, starts on a multiple of the network's stride, and only its
 interior counts, so every feature enters once, with the value it has in the whole picture. Tiles at the picture's edge
 meet the network's own padding there, and no other tile does. Periodic pictures are read across their edges instead, and
@@ -10,16 +11,17 @@ a last position that reaches into the next period counts by its share of this on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cnnfast.layers import StyleLoss
-from cnnfast.ops import gram_matrix
+from cnnfast.models.style.terms import Part, Term
 
 Extractor = Callable[[Tensor], dict[str, Tensor]]
+# The weights [1,R,h,w] of a layer's whole map of (h, w) positions; None: 1.
+Weights = Callable[[str, tuple[int, int]], Tensor | None]
 
 
 class Span(NamedTuple):
@@ -63,86 +65,102 @@ def _stride_of(length: int, positions: int, stride: int) -> int:
         if stride % candidate == 0 and length // candidate == positions:
             return candidate
     raise ValueError(
-        f"synthesize_texture: expected feature maps whose stride divides {stride} px for tiling, "
+        f"TiledPicture: expected feature maps whose stride divides {stride} px for tiling, "
         f"got {positions} positions over {length} px"
     )
 
 
-class _Part(NamedTuple):
-    """A tile's share of a feature map [1,C,h,w], and how much each position counts [1,1,h,w] (None: 1)."""
-
-    features: Tensor
-    weight: Tensor | None
-
-    @property
-    def total(self) -> float:
-        return self.features.shape[-2:].numel() if self.weight is None else float(self.weight.sum())
+def equal_weights(layer: str, size: tuple[int, int]) -> None:
+    """Every position counts 1."""
 
 
-def _interior(features: Tensor, rows: Span, columns: Span, size: Sequence[int], stride: int) -> _Part:
-    """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
-    ranges, shares = [], []
-    for span, positions, side in zip((rows, columns), features.shape[-2:], size, strict=True):
-        step = _stride_of(span.high - span.low, positions, stride)
-        ranges.append(slice((span.start - span.low) // step, (span.stop - span.low) // step))
-        starts = torch.arange(span.start // step, span.stop // step, device=features.device) * step
-        shares.append(((side - starts) / step).clamp(0, 1))
-    complete = rows.stop <= size[0] and columns.stop <= size[1]
-    weight = None if complete else torch.outer(*shares)[None, None].to(features.dtype)
-    return _Part(features[..., ranges[0], ranges[1]], weight)
-
-
-class TiledTextureLoss:
-    """Loss and gradient of a picture against captured Gram matrices, tile by tile.
+class TiledPicture:
+    """Features of a picture, part by part.
 
     Args:
         extractor: [1,3,h,w] -> dict of [1,C,h/s,w/s].
-        losses: layer -> captured :class:`~cnnfast.layers.StyleLoss` with normalize "hw" and scale "gatys" or
-            "relative", not centred.
-        tile: interior of a tile in px.
+        tile: interior of a tile in px, or None for the whole picture at once.
         halo: px that a feature sees beyond its own position, rounded up to a multiple of `stride`.
         stride: px between positions of the coarsest map.
-        periodic: the picture wraps around.
+        periodic: the picture wraps around, which takes a tile.
 
     Source: the sum over positions in Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks",
     NIPS 2015, equation 2.
     """
 
     def __init__(
-        self,
-        extractor: Extractor,
-        losses: dict[str, StyleLoss],
-        *,
-        tile: int,
-        halo: int,
-        stride: int,
-        periodic: bool = False,
+        self, extractor: Extractor, *, tile: int | None, halo: int = 0, stride: int = 1, periodic: bool = False
     ) -> None:
-        for loss in losses.values():
-            if loss.normalize != "hw" or loss.scale not in ("gatys", "relative") or loss.centered:
-                raise ValueError(f"TiledTextureLoss: expected normalize 'hw', scale 'gatys' or 'relative', got {loss}")
         self._extractor = extractor
-        self._losses = losses
         self._tile, self._halo, self._stride, self._periodic = tile, halo, stride, periodic
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Loss (scalar), its gradient [1,3,H,W] and every layer's term, of an image [1,3,H,W]."""
-        image = image.detach()
-        cut = [spans(side, self._tile, self._halo, self._stride, periodic=self._periodic) for side in image.shape[-2:]]
-        tiles = [(rows, columns) for rows in cut[0] for columns in cut[1]]
-        gradient = torch.zeros_like(image, memory_format=torch.contiguous_format)
-        if len(tiles) == 1:
-            terms = self._single(image, *tiles[0], gradient)
-        else:
-            grams = self._grams(image, tiles)
-            terms, slopes = self._terms(grams)
-            for rows, columns in tiles:
-                self._send_back(image, rows, columns, slopes, gradient)
-        return torch.stack(list(terms.values())).sum(), gradient, terms
+    def parts(self, image: Tensor, layers: Iterable[str], weights: Weights) -> Iterator[dict[str, Part]]:
+        """Of every tile of an image [1,3,H,W], the parts of some layers, which may have weights [1,R,h,w]."""
+        for tile in self._tiles(image):
+            yield self._parts(self._read(image, *tile), *tile, image, layers, weights)
 
-    def _parts(self, tile: Tensor, rows: Span, columns: Span, size: Sequence[int]) -> dict[str, _Part]:
-        features = self._extractor(tile)
-        return {name: _interior(features[name], rows, columns, size, self._stride) for name in self._losses}
+    def sums(self, image: Tensor, terms: Mapping[str, Term], weights: Weights) -> dict[str, list[Tensor]]:
+        """Of every term, what its value depends on, added up over the image [1,3,H,W]."""
+        with torch.no_grad():
+            totals: dict[str, list[Tensor]] = {}
+            layers = {term.layer for term in terms.values()}
+            for parts in self.parts(image, layers, weights):
+                for name, term in terms.items():
+                    sums = term.sums(parts[term.layer])
+                    totals[name] = [a + b for a, b in zip(totals[name], sums, strict=True)] if name in totals else sums
+        return totals
+
+    def evaluate(
+        self, image: Tensor, terms: Mapping[str, Term], weights: Weights
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Sum of the terms (scalar), its gradient [1,3,H,W] and every term's value, of an image [1,3,H,W]."""
+        image = image.detach()
+        gradient = torch.zeros_like(image, memory_format=torch.contiguous_format)
+        tiles = self._tiles(image)
+        if len(tiles) == 1:
+            leaf, own = self._own_sums(image, tiles[0], terms, weights)
+            values = {name: term.of_sums(own[name]) for name, term in terms.items()}
+            (part,) = torch.autograd.grad(torch.stack(list(values.values())).sum(), leaf)
+            self._add(gradient, *tiles[0], part)
+        else:
+            values, slopes = _slopes(terms, self.sums(image, terms, weights))
+            for tile in tiles:
+                leaf, own = self._own_sums(image, tile, terms, weights)
+                pairs = [pair for name in terms for pair in zip(own[name], slopes[name], strict=True)]
+                # Numbers of positions have no gradient, and not every sum matters to every loss.
+                sums, cotangents = zip(*((s, g) for s, g in pairs if s.requires_grad and g is not None), strict=True)
+                (part,) = torch.autograd.grad(sums, leaf, cotangents)
+                self._add(gradient, *tile, part)
+        values = {name: value.detach() for name, value in values.items()}
+        return torch.stack(list(values.values())).sum(), gradient, values
+
+    def _tiles(self, image: Tensor) -> list[tuple[Span, Span]]:
+        height, width = image.shape[-2:]
+        tile = max(height, width) if self._tile is None else self._tile
+        cut = [spans(side, tile, self._halo, self._stride, periodic=self._periodic) for side in (height, width)]
+        return [(rows, columns) for rows in cut[0] for columns in cut[1]]
+
+    def _own_sums(
+        self, image: Tensor, tile: tuple[Span, Span], terms: Mapping[str, Term], weights: Weights
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """A tile as a leaf, and its share of every term's sums."""
+        leaf = self._read(image, *tile).clone().requires_grad_(True)
+        parts = self._parts(leaf, *tile, image, {term.layer for term in terms.values()}, weights)
+        return leaf, {name: term.sums(parts[term.layer]) for name, term in terms.items()}
+
+    def _parts(
+        self, read: Tensor, rows: Span, columns: Span, image: Tensor, layers: Iterable[str], weights: Weights
+    ) -> dict[str, Part]:
+        features = self._extractor(read)
+        if self._tile is None:
+            whole = slice(None)
+            return {
+                name: Part(x, weights(name, size_of(x)), whole, whole) for name, x in features.items() if name in layers
+            }
+        return {
+            name: _interior(features[name], rows, columns, size_of(image), self._stride, name, weights)
+            for name in layers
+        }
 
     def _read(self, image: Tensor, rows: Span, columns: Span) -> Tensor:
         if not self._periodic:
@@ -163,50 +181,41 @@ class TiledTextureLoss:
         folded.index_add_(-1, self._wrapped(columns, width).to(part.device), part)
         gradient.index_add_(-2, self._wrapped(rows, height).to(part.device), folded)
 
-    def _single(self, image: Tensor, rows: Span, columns: Span, gradient: Tensor) -> dict[str, Tensor]:
-        tile = self._read(image, rows, columns).clone().requires_grad_(True)
-        parts = self._parts(tile, rows, columns, image.shape[-2:])
-        terms = {name: loss(*parts[name]) for name, loss in self._losses.items()}
-        (part,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), tile)
-        self._add(gradient, rows, columns, part)
-        return {name: term.detach() for name, term in terms.items()}
 
-    @torch.no_grad()
-    def _grams(self, image: Tensor, tiles: list[tuple[Span, Span]]) -> dict[str, tuple[Tensor, float]]:
-        """Unnormalised Gram matrix [1,C,C] and number of positions of every layer."""
-        sums: dict[str, tuple[Tensor, float]] = {}
-        for rows, columns in tiles:
-            parts = self._parts(self._read(image, rows, columns), rows, columns, image.shape[-2:])
-            for name, part in parts.items():
-                gram, positions = gram_matrix(part.features, "none", weight=part.weight), part.total
-                if name in sums:
-                    gram, positions = gram + sums[name][0], positions + sums[name][1]
-                sums[name] = gram, positions
-        return sums
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """(height, width) of [...,H,W]."""
+    return maps.shape[-2], maps.shape[-1]
 
-    def _terms(self, grams: dict[str, tuple[Tensor, float]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Every layer's term w s sum (G/M - T)^2 and 2 dL/dG = 4 w s (G/M - T) / M, with G the sum over positions."""
-        terms, slopes = {}, {}
-        for name, (gram, positions) in grams.items():
-            loss = self._losses[name]
-            assert loss.target is not None
-            target = loss.target
-            scale = 1 / (4 * gram.shape[-1] ** 2) if loss.scale == "gatys" else 1 / target.square().sum()
-            difference = gram / positions - target
-            terms[name] = loss.weight * scale * difference.square().sum()
-            slopes[name] = 4 * loss.weight * scale / positions * difference
-        return terms, slopes
 
-    def _send_back(self, image: Tensor, rows: Span, columns: Span, slopes: dict[str, Tensor], gradient: Tensor) -> None:
-        tile = self._read(image, rows, columns).clone().requires_grad_(True)
-        parts = self._parts(tile, rows, columns, image.shape[-2:])
-        outputs, cotangents = [], []
-        for name, part in parts.items():
-            features = part.features
-            with torch.no_grad():
-                slope = (slopes[name] @ features.flatten(2).to(slopes[name].dtype)).view_as(features)
-                slope = slope if part.weight is None else slope * part.weight
-            outputs.append(features)
-            cotangents.append(slope.to(features.dtype))
-        (share,) = torch.autograd.grad(outputs, tile, cotangents)
-        self._add(gradient, rows, columns, share)
+def _interior(
+    features: Tensor, rows: Span, columns: Span, size: tuple[int, int], stride: int, layer: str, weights: Weights
+) -> Part:
+    """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
+    inner, outer, shares, whole = [], [], [], []
+    for span, positions, side in zip((rows, columns), size_of(features), size, strict=True):
+        step = _stride_of(span.high - span.low, positions, stride)
+        inner.append(slice((span.start - span.low) // step, (span.stop - span.low) // step))
+        outer.append(slice(span.start // step, span.stop // step))
+        whole.append(side // step)
+        starts = torch.arange(span.start // step, span.stop // step, device=features.device) * step
+        shares.append(((side - starts) / step).clamp(0, 1))
+    weight = weights(layer, (whole[0], whole[1]))
+    if weight is not None:
+        weight = weight[..., outer[0], outer[1]]
+    elif rows.stop > size[0] or columns.stop > size[1]:
+        weight = torch.outer(*shares)[None, None].to(features.dtype)
+    return Part(features[..., inner[0], inner[1]], weight, *outer)
+
+
+def _slopes(
+    terms: Mapping[str, Term], totals: Mapping[str, Sequence[Tensor]]
+) -> tuple[dict[str, Tensor], dict[str, Sequence[Tensor | None]]]:
+    """Every term's value, and its derivative by each of the sums that it depends on; None where it does not."""
+    values: dict[str, Tensor] = {}
+    slopes: dict[str, Sequence[Tensor | None]] = {}
+    for name, term in terms.items():
+        leaves = [total.detach().requires_grad_(True) for total in totals[name]]
+        value = term.of_sums(leaves)
+        slopes[name] = torch.autograd.grad(value, leaves, allow_unused=True)
+        values[name] = value.detach()
+    return values, slopes

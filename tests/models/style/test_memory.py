@@ -41,25 +41,25 @@ def test_estimate_grows_with_pixels_and_shrinks_with_adam(vgg):
 def test_chosen_tile_is_the_largest_that_fits():
     cost = Cost(fixed=10**6, per_pixel=500.0)
     for budget in (2 * 10**7, 5 * 10**7, 10**8):
-        tile = choose_tile(cost, 4000, 3000, budget=budget, halo=64, stride=16)
+        tile = choose_tile("f", cost, 4000, 3000, budget=budget, halo=64, stride=16)
         assert tile % 16 == 0
         assert cost.of((tile + 128) ** 2) <= budget < cost.of((tile + 16 + 128) ** 2)
 
 
 def test_whole_picture_when_it_fits_and_error_when_nothing_does():
     cost = Cost(fixed=0, per_pixel=100.0)
-    assert choose_tile(cost, 100, 100, budget=10**6, halo=64, stride=16) is None
+    assert choose_tile("f", cost, 100, 100, budget=10**6, halo=64, stride=16) is None
     with pytest.raises(ValueError, match="fits into the memory, got 100x100 px"):
-        choose_tile(cost, 100, 100, budget=10**5, halo=64, stride=16)
+        choose_tile("f", cost, 100, 100, budget=10**5, halo=64, stride=16)
 
 
 def test_plan(vgg, monkeypatch):
-    assert plan_tile(vgg, (64, 64), None, "lbfgs", channels=3) is None
-    assert plan_tile(vgg, (64, 64), 48, "lbfgs", channels=3) == 48
-    assert plan_tile(vgg, (64, 64), "auto", "lbfgs", channels=3) is None
-    assert plan_tile(torch.nn.Identity(), (64, 64), "auto", "lbfgs", channels=3) is None
+    assert plan_tile("f", vgg, (64, 64), None, "lbfgs", channels=3) is None
+    assert plan_tile("f", vgg, (64, 64), 48, "lbfgs", channels=3) == 48
+    assert plan_tile("f", vgg, (64, 64), "auto", "lbfgs", channels=3) is None
+    assert plan_tile("f", torch.nn.Identity(), (64, 64), "auto", "lbfgs", channels=3) is None
     with pytest.raises(ValueError, match="halo and stride"):
-        plan_tile(torch.nn.Identity(), (64, 64), 32, "lbfgs", channels=3)
+        plan_tile("f", torch.nn.Identity(), (64, 64), 32, "lbfgs", channels=3)
 
 
 def test_random_filters_count_their_spectra():

@@ -8,8 +8,9 @@ import torch
 from cnnfast.images import match_histogram
 from cnnfast.models.style.network import RandomFilterFeatures, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
+from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.settings import colour_metric
-from cnnfast.models.style.texture import TextureProgress, synthesize_texture
+from cnnfast.models.style.texture import synthesize_texture
 from cnnfast.weights import VGGWeights
 
 
@@ -192,7 +193,7 @@ class TestColours:
 
 class TestLevels:
     def test_progress_of_two_levels(self, sample, vgg):
-        seen: list[TextureProgress] = []
+        seen: list[RunProgress] = []
         pictures = []
 
         def callback(progress):
@@ -263,7 +264,7 @@ class TestResume:
     def test_bit_identical_from_any_iteration(self, sample, vgg, tmp_path, optimizer, count):
         options = {"extractor": vgg, "levels": 2, "iterations": (4, 4), "optimizer": optimizer}
         whole = synthesize_texture(sample, **options)
-        kept: list[TextureProgress] = []
+        kept: list[RunProgress] = []
         with pytest.raises(Stop):
             synthesize_texture(sample, callback=stop_at(count, kept), **options)
         path = tmp_path / "run.pt"
@@ -294,7 +295,7 @@ class TestResume:
         assert torch.equal(synthesize_texture(sample, resume=checkpoint, **options), whole)
 
     def test_checkpoint_loads_as_plain_weights(self, sample):
-        kept: list[TextureProgress] = []
+        kept: list[RunProgress] = []
         with pytest.raises(KeyboardInterrupt):
             synthesize_texture(
                 sample, extractor=small_network(), iterations=3, callback=stop_at(2, kept, KeyboardInterrupt)
@@ -317,7 +318,7 @@ class TestResume:
     )
     def test_other_settings_are_refused(self, sample, change, name):
         options = {"extractor": small_network(), "iterations": 3}
-        kept: list[TextureProgress] = []
+        kept: list[RunProgress] = []
         with pytest.raises(Stop):
             synthesize_texture(sample, callback=stop_at(1, kept), **options)
         with pytest.raises(ValueError, match=rf"settings of the checkpoint \(.*{name}="):
@@ -325,7 +326,7 @@ class TestResume:
 
     def test_another_sample_is_refused(self, sample):
         options = {"extractor": small_network(), "iterations": 3}
-        kept: list[TextureProgress] = []
+        kept: list[RunProgress] = []
         with pytest.raises(Stop):
             synthesize_texture(sample, callback=stop_at(1, kept), **options)
         with pytest.raises(ValueError, match="sample="):

@@ -5,7 +5,8 @@ import torch
 
 from cnnfast.layers import TextureLoss
 from cnnfast.models.style.network import TEXTURE_LAYERS, RandomFilterFeatures, VGGFeatures
-from cnnfast.models.style.tiling import TiledTextureLoss, spans
+from cnnfast.models.style.terms import GramTerm
+from cnnfast.models.style.tiling import TiledPicture, equal_weights, spans
 from cnnfast.weights import VGGWeights, vgg_convolution_names
 
 
@@ -19,6 +20,10 @@ def tiny_vgg(taps=TEXTURE_LAYERS, padding="reflect", dtype=torch.float64, pool="
     return VGGFeatures(None, taps, pool, padding, weights=weights, device="cpu", dtype=dtype)
 
 
+def gram_terms(loss):
+    return {name: GramTerm(name, part) for name, part in loss.losses.items()}
+
+
 def whole_and_tiled(network, image, tile, weights="relative"):
     generator = torch.Generator().manual_seed(1)
     sample = torch.rand(1, 3, 70, 66, generator=generator, dtype=image.dtype)
@@ -27,15 +32,9 @@ def whole_and_tiled(network, image, tile, weights="relative"):
     leaf = image.clone().requires_grad_(True)
     value = loss(leaf)
     (gradient,) = torch.autograd.grad(value, leaf)
-    tiled = TiledTextureLoss(
-        network,
-        dict(loss.losses.items()),
-        tile=tile,
-        halo=network.halo,
-        stride=network.stride,
-        periodic=network.padding == "circular",
-    )
-    return (value.detach(), gradient, loss.last_terms), tiled(image)
+    periodic = network.padding == "circular"
+    tiled = TiledPicture(network, tile=tile, halo=network.halo, stride=network.stride, periodic=periodic)
+    return (value.detach(), gradient, loss.last_terms), tiled.evaluate(image, gram_terms(loss), equal_weights)
 
 
 def assert_same(whole, tiled, tolerance):
@@ -101,8 +100,12 @@ def test_a_period_that_is_no_multiple_of_the_stride_has_no_seam():
     loss = TextureLoss(dict.fromkeys(network.taps, 1.0), network, weights="relative")
     loss.set_target(torch.rand(1, 3, 64, 64, dtype=torch.float64))
     options = {"halo": network.halo, "stride": network.stride, "periodic": True}
-    one = TiledTextureLoss(network, dict(loss.losses.items()), tile=80, **options)
-    many = TiledTextureLoss(network, dict(loss.losses.items()), tile=32, **options)
+    one, many = (
+        lambda image, tile=tile: TiledPicture(network, tile=tile, **options).evaluate(
+            image, gram_terms(loss), equal_weights
+        )
+        for tile in (80, 32)
+    )
     image = torch.rand(1, 3, 70, 75, dtype=torch.float64)
     assert_same(one(image), many(image), 1e-11)
     # The same from a plane of copies: 80 x 80 px that begin with a period, with 64 px around them.
@@ -147,14 +150,14 @@ def test_memory_of_a_tile(monkeypatch):
 def test_losses_that_are_no_sum_over_positions_are_refused():
     network = tiny_vgg()
     loss = TextureLoss({"pool1": 1.0}, network, centered=True)
-    with pytest.raises(ValueError, match="normalize 'hw', scale 'gatys' or 'relative'"):
-        TiledTextureLoss(network, dict(loss.losses.items()), tile=32, halo=16, stride=2)
+    with pytest.raises(ValueError, match="a loss that is not centred"):
+        gram_terms(loss)
 
 
 def test_unknown_stride_is_refused():
     network = tiny_vgg(("pool2",))
     loss = TextureLoss({"pool2": 1.0}, network)
     loss.set_target(torch.rand(1, 3, 64, 64, dtype=torch.float64))
-    tiled = TiledTextureLoss(network, dict(loss.losses.items()), tile=32, halo=16, stride=3)
+    tiled = TiledPicture(network, tile=32, halo=16, stride=3)
     with pytest.raises(ValueError, match="stride divides 3 px"):
-        tiled(torch.rand(1, 3, 96, 96, dtype=torch.float64))
+        tiled.evaluate(torch.rand(1, 3, 96, 96, dtype=torch.float64), gram_terms(loss), equal_weights)

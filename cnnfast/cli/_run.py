@@ -1,0 +1,240 @@
+"""What every command that optimises a picture does: checks, the run, and its files."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import cnnfast
+from cnnfast.cli._parsing import check_output, parse_choice, parse_size
+from cnnfast.cli._progress import Reporter, format_seconds
+from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, write_history
+from cnnfast.images import save_image, side_by_side
+from cnnfast.images.writing import picture_format
+from cnnfast.models.style.memory import estimate_memory, plan_tile
+from cnnfast.models.style.run import AnyLevel
+from cnnfast.models.style.settings import OPTIMIZERS, fast_dtype
+from cnnfast.weights import auto_weights
+
+NETWORKS = ("auto", "random", "vgg16", "vgg19")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}
+_CHECKPOINT_EVERY = 25
+
+
+@dataclass(kw_only=True)
+class Options(ABC):
+    """The words of the command line, as typed."""
+
+    output: Path
+    size: str | None
+    alpha: str
+    iterations: int | None
+    preset: str
+    weights: str
+    preprocessing: str
+    optimizer: str | None
+    seed: int
+    device: str
+    dtype: str
+    preview_every: int
+    checkpoint: Path | None
+    checkpoint_every: int | None
+    resume: Path | None
+    side_by_side: Path | None
+    history: Path | None
+    plot: Path | None
+
+    @property
+    @abstractmethod
+    def inputs(self) -> list[Path]:
+        """Files that are read, but for weights and checkpoint."""
+
+    @property
+    @abstractmethod
+    def presets(self) -> Sequence[str]:
+        """What --preset may be."""
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The file of checkpoints, named or not."""
+        return self.checkpoint or self.output.with_name(f"{self.output.stem}.checkpoint.pt")
+
+    @property
+    def checkpoint_interval(self) -> int:
+        """Iterations between checkpoints, 0 for only when stopped."""
+        if self.checkpoint_every is not None:
+            return self.checkpoint_every
+        return 0 if self.checkpoint is None else _CHECKPOINT_EVERY
+
+    @property
+    def network(self) -> tuple[str, dict[str, str]]:
+        """The extractor that --weights means, and where its weights come from."""
+        if self.weights in NETWORKS:
+            return self.weights, {"preprocessing": self.preprocessing}
+        return "vgg", {"weights": self.weights, "preprocessing": self.preprocessing}
+
+    def compute_dtype(self, device: torch.device) -> torch.dtype:
+        """The dtype of convolutions that --dtype means for the network of --weights."""
+        chosen = _DTYPES[self.dtype]
+        if chosen is not None:
+            return chosen
+        random = self.weights == "random" or (self.weights == "auto" and auto_weights() is None)
+        return torch.float32 if random else fast_dtype(device)
+
+
+@dataclass
+class Job:
+    """All that was found right before the work begins.
+
+    Attributes:
+        function: does the work, in messages.
+        pictures: shown beside the result.
+        network: whose features are compared.
+        device: of the run.
+        plan: levels, coarse to fine.
+        optimizer: of the picture.
+        channels: of the picture.
+        resume: the checkpoint to continue from.
+        work: makes the picture [3,H,W], telling a session of every iteration.
+    """
+
+    function: str
+    pictures: list[Tensor]
+    network: nn.Module
+    device: torch.device
+    plan: Sequence[AnyLevel]
+    optimizer: str
+    channels: int
+    resume: dict[str, Any] | None
+    work: Callable[[Session], Tensor]
+
+
+def run(options: Options, prepare: Callable[[], Job]) -> int:
+    """Checks everything, does the work, writes the files; returns the exit status."""
+    check_options(options)
+    job = prepare()
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(describe(job), markup=False)
+    started = time.monotonic()
+    with Reporter(job.plan, console) as reporter:
+        session = Session(
+            options.output,
+            options.preview_every,
+            options.checkpoint_path,
+            options.checkpoint_interval,
+            reporter.update,
+            history=[] if job.resume is None else list(job.resume["history"]),
+        )
+        try:
+            with session.stoppable():
+                picture = job.work(session)
+        except Stopped:
+            picture = None
+    seconds = time.monotonic() - started
+    if picture is not None:
+        save_image(picture, options.output)
+        if options.side_by_side is not None:
+            save_image(side_by_side([*job.pictures, picture]), options.side_by_side)
+    if options.history is not None:
+        facts = facts_of(options, job) | {"finished": picture is not None, "seconds": round(seconds, 3)}
+        write_history(options.history, facts, session.history)
+    if options.plot is not None and session.history:
+        plot_history(options.plot, session.history)
+    console.print(conclude(options, session, picture, seconds), markup=False)
+    return 130 if picture is None else 0
+
+
+def check_options(options: Options) -> None:
+    """Everything common that can be wrong without opening a file of weights or a picture.
+
+    Raises:
+        ValueError: names the option, what it wants and what it got.
+        ImportError: the plot needs matplotlib.
+    """
+    parse_choice("--alpha", options.alpha, ("white", "drop"))
+    parse_choice("--preset", options.preset, options.presets)
+    if options.optimizer is not None:
+        parse_choice("--optimizer", options.optimizer, OPTIMIZERS)
+    parse_choice("--dtype", options.dtype, tuple(_DTYPES))
+    for name, value, least in (
+        ("--iterations", options.iterations, 1),
+        ("--preview-every", options.preview_every, 0),
+        ("--checkpoint-every", options.checkpoint_every, 0),
+    ):
+        if value is not None and value < least:
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {options.seed}")
+    if options.size is not None:
+        parse_size(options.size)
+    _check_files(options)
+
+
+def _check_files(options: Options) -> None:
+    for path in (options.output, options.side_by_side):
+        if path is not None:
+            picture_format(path)
+    if options.plot is not None:
+        check_plot(options.plot)
+    inputs = options.inputs
+    if options.weights not in NETWORKS:
+        inputs.append(Path(options.weights))
+    outputs = [options.output, options.side_by_side, options.history, options.plot]
+    named = [path for path in outputs if path is not None]
+    resumed = [] if options.resume is None else [options.resume]
+    for index, path in enumerate(named):
+        check_output(path, inputs=[*inputs, *resumed], others=named[:index])
+    check_output(options.checkpoint_path, inputs=inputs, others=named)  # may be the file that the run is resumed from
+
+
+def describe(job: Job) -> str:
+    """One line with device, network, sizes of the levels and memory, and one with the notice of the weights."""
+    if job.device.type == "cuda":
+        device = f"{job.device} ({torch.cuda.get_device_name(job.device)})"
+    else:
+        device = f"{job.device} ({torch.get_num_threads()} threads)"
+    sizes = ", ".join(_width_x_height(level.picture) for level in job.plan)
+    iterations = "+".join(str(level.iterations) for level in job.plan)
+    height, width = job.plan[-1].picture
+    tile = plan_tile(job.function, job.network, (height, width), "auto", job.optimizer, channels=job.channels)
+    memory = estimate_memory(job.network, height, width, optimizer=job.optimizer, channels=job.channels, tile=tile)
+    amount = f"{memory / 1e9:.1f} GB" if memory >= 1e9 else f"{memory / 1e6:.0f} MB"
+    network, _, notice = str(job.network.description).partition("; ")
+    if getattr(job.network, "compute_dtype", None) == torch.bfloat16:
+        network += " in bfloat16"
+    line = f"{device}; {network}; levels {sizes} px; {iterations} iterations; about {amount} of memory"
+    return f"{line}\n{notice}" if notice else line
+
+
+def facts_of(options: Options, job: Job) -> dict[str, Any]:
+    """What a loss history was made with."""
+    return {
+        "cnnfast": cnnfast.__version__,
+        "torch": torch.__version__,
+        "device": str(job.device),
+        "network": job.network.description,
+        "levels": [_width_x_height(level.picture) for level in job.plan],
+        "iterations": [level.iterations for level in job.plan],
+        "options": {name: str(value) for name, value in asdict(options).items() if value is not None},
+    }
+
+
+def conclude(options: Options, session: Session, picture: Tensor | None, seconds: float) -> str:
+    """The last line."""
+    loss = f", relative loss {session.history[-1][2]:.3g}" if session.history else ""
+    if picture is not None:
+        size = _width_x_height((picture.shape[1], picture.shape[2]))
+        return f"{options.output}: {size} px in {format_seconds(seconds)}{loss}"
+    return f"stopped{loss}: {options.output} is the picture so far; continue with --resume {options.checkpoint_path}"
+
+
+def _width_x_height(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

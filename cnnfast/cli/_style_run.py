@@ -1,0 +1,185 @@
+"""What ``cnnfast style`` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnfast.cli import _run
+from cnnfast.cli._parsing import parse_choice, parse_device, parse_layers, parse_numbers, parse_size
+from cnnfast.cli._run import Job
+from cnnfast.cli._session import Session
+from cnnfast.images import is_grey, load_image
+from cnnfast.models.style.checkpoint import load_checkpoint
+from cnnfast.models.style.presets import STYLE_PRESETS
+from cnnfast.models.style.regions import GUIDES, StyleRegions
+from cnnfast.models.style.stylization import COLOUR_MATCHES, COLOURS
+from cnnfast.models.style.tiling import size_of
+from cnnfast.models.style.transfer import plan_stylize, style_network, stylize
+
+_STARTS = ("content", "noise")
+
+
+@dataclass(kw_only=True)
+class Options(_run.Options):
+    """The words of the command line, as typed."""
+
+    content: Path
+    styles: list[Path]
+    size: str
+    blend: str | None
+    content_weight: float | None
+    style_weight: float | None
+    tv_weight: float | None
+    style_scale: float
+    preserve_color: str | None
+    color_match: str
+    content_mask: list[Path]
+    style_mask: list[Path]
+    guides: str
+    init: str | None
+    content_layers: str | None
+    style_layers: str | None
+    levels: int | None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Pictures and masks."""
+        start = [] if self.init is None or self.init in _STARTS else [Path(self.init)]
+        return [self.content, *self.styles, *self.content_mask, *self.style_mask, *start]
+
+    @property
+    def presets(self) -> Sequence[str]:
+        """What --preset may be."""
+        return tuple(STYLE_PRESETS)
+
+
+def run(options: Options) -> int:
+    """Checks everything, stylises, writes the files; returns the exit status."""
+    check_style(options)
+    return _run.run(options, lambda: prepare(options))
+
+
+def check_style(options: Options) -> None:
+    """What can be wrong with the options of this command alone.
+
+    Raises:
+        ValueError: names the option, what it wants and what it got.
+    """
+    if options.preserve_color is not None:
+        parse_choice("--preserve-color", options.preserve_color, COLOURS)
+    parse_choice("--color-match", options.color_match, COLOUR_MATCHES)
+    parse_choice("--guides", options.guides, GUIDES)
+    for name, value in (
+        ("--content-weight", options.content_weight),
+        ("--style-weight", options.style_weight),
+        ("--tv-weight", options.tv_weight),
+    ):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}: expected a number of at least 0, got {value}")
+    if not (math.isfinite(options.style_scale) and options.style_scale > 0):
+        raise ValueError(f"--style-scale: expected a factor above 0, got {options.style_scale}")
+    if options.levels is not None and options.levels < 1:
+        raise ValueError(f"--levels: expected at least 1, got {options.levels}")
+    blends = None if options.blend is None else parse_numbers("--blend", options.blend)
+    count = len(options.styles)
+    if blends is not None and (len(blends) != count or sum(blends) == 0):
+        raise ValueError(f"--blend: expected a number for each of {count} styles, not all 0, got {options.blend}")
+    _check_masks(options)
+
+
+def _check_masks(options: Options) -> None:
+    regions, masks, styles = len(options.content_mask), len(options.style_mask), len(options.styles)
+    if masks and masks != regions:
+        raise ValueError(f"--style-mask: expected one for each of {regions} content masks, got {masks}")
+    if regions and styles not in (1, regions):
+        raise ValueError(f"--content-mask: expected one style, or one for each of {regions} masks, got {styles}")
+
+
+def prepare(options: Options) -> Job:
+    """Opens pictures, masks, checkpoint and weights, and plans the levels."""
+    device = parse_device(options.device)
+    content = load_image(options.content, alpha=options.alpha)
+    styles = [load_image(path, alpha=options.alpha) for path in options.styles]
+    regions = load_regions(options, content, styles)
+    start = options.init if options.init is None or options.init in _STARTS else load_image(options.init)
+    resume = None if options.resume is None else load_checkpoint(options.resume, "style")
+    extractor, origin = options.network
+    layers: dict[str, Any] = {
+        "content_layers": _layers("--content-layers", options.content_layers),
+        "style_layers": _layers("--style-layers", options.style_layers),
+    }
+    dtype = options.compute_dtype(device)
+    network = style_network(extractor, preset=options.preset, device=device, dtype=dtype, **layers, **origin)
+    size = parse_size(options.size)
+    common: dict[str, Any] = {
+        "preset": options.preset,
+        "style_scale": options.style_scale,
+        "levels": options.levels or "auto",
+        "iterations": options.iterations,
+    }
+    plan = plan_stylize(size_of(content), list(map(size_of, styles)), size, network, **common)
+
+    def work(session: Session) -> Tensor:
+        return stylize(
+            content,
+            styles,
+            size=size,
+            style_blend=None if options.blend is None else parse_numbers("--blend", options.blend),
+            content_weight=options.content_weight,
+            style_weight=options.style_weight,
+            tv_weight=options.tv_weight,
+            preserve_color=options.preserve_color,
+            color_match=options.color_match,
+            regions=regions,
+            init=start,
+            extractor=network,
+            optimizer=options.optimizer,
+            seed=options.seed,
+            callback=session,
+            device=device,
+            resume=resume,
+            **layers,
+            **common,
+        )
+
+    optimizer = options.optimizer or STYLE_PRESETS[options.preset].optimizer
+    grey = options.preserve_color == "luminance" or all(map(is_grey, (content, *styles)))
+    pictures = [content, *styles]
+    return Job("stylize", pictures, network, device, plan, optimizer, 1 if grey else 3, resume, work)
+
+
+def load_regions(options: Options, content: Tensor, styles: Sequence[Tensor]) -> StyleRegions | None:
+    """The regions of --content-mask and --style-mask: with several styles, each mask's from the style in its place."""
+    if not options.content_mask:
+        return None
+    of_content = torch.stack([_load_mask("--content-mask", path, content) for path in options.content_mask])
+    count = len(options.content_mask)
+    of_styles = []
+    for index, style in enumerate(styles):
+        masks = style.new_zeros(count, *size_of(style))
+        for region in range(count) if len(styles) == 1 else [index]:
+            path = options.style_mask[region] if options.style_mask else None
+            masks[region] = 1.0 if path is None else _load_mask("--style-mask", path, style)
+        of_styles.append(masks)
+    return StyleRegions(of_content, of_styles, options.guides)
+
+
+def _load_mask(option: str, path: Path, picture: Tensor) -> Tensor:
+    mask = load_image(path).mean(0)
+    if size_of(mask) != size_of(picture):
+        (height, width), (own_height, own_width) = size_of(picture), size_of(mask)
+        raise ValueError(
+            f"{option}: expected {width}x{height} px as its picture has, got {path} of {own_width}x{own_height} px"
+        )
+    return mask
+
+
+def _layers(option: str, text: str | None) -> Mapping[str, float] | None:
+    return None if text is None else parse_layers(option, text)

@@ -1,0 +1,217 @@
+"""What all systems that optimise a picture from coarse to fine share: levels, tiles, progress and checkpoints."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cnnfast._extension import default_device
+from cnnfast.models.style.checkpoint import check_settings, checkpoint_format
+from cnnfast.models.style.memory import plan_tile
+from cnnfast.models.style.objective import PictureObjective
+from cnnfast.models.style.optimizer import PictureOptimizer
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    from PIL.Image import Image
+
+    Source = str | os.PathLike[str] | Image | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """What a callback learns after every iteration.
+
+    Attributes:
+        level: 1 for the coarsest.
+        levels: number of levels.
+        iteration: iterations done on this level.
+        iterations: iterations planned for this level; it ends earlier when nothing can improve any more.
+        loss: relative loss: 1 for a picture without features, 0 for one that is all that was asked for.
+        size: (height, width) of this level's picture.
+        image: call it for the present picture [3,H,W] in [0,1], a copy.
+        checkpoint: call it for a dict from which the run resumes and which loads with
+            ``torch.load(weights_only=True)``. It stays valid after an exception has ended the run.
+    """
+
+    level: int
+    levels: int
+    iteration: int
+    iterations: int
+    loss: float
+    size: tuple[int, int]
+    image: Callable[[], Tensor]
+    checkpoint: Callable[[], dict[str, Any]]
+
+
+Callback = Callable[[RunProgress], None]
+
+
+class AnyLevel(Protocol):
+    """One step of a schedule."""
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """(height, width) of the picture."""
+
+    @property
+    def iterations(self) -> int:
+        """How often to improve it."""
+
+
+Objective = TypeVar("Objective", bound=PictureObjective)
+
+
+class LevelRun(ABC, Generic[Objective]):
+    """One run. `_position` is the level and its optimiser, replaced together so that a checkpoint is always whole.
+
+    Args:
+        kind: of checkpoints, see :mod:`~cnnfast.models.style.checkpoint`.
+        network: whose features the objective compares.
+        objective: to minimise; a level's targets are captured by `_begin`.
+        plan: levels, coarse to fine.
+        tiles: px of a tile or None, for each level.
+        callback: called after every iteration.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        network: nn.Module,
+        objective: Objective,
+        plan: Sequence[AnyLevel],
+        tiles: Sequence[int | None],
+        callback: Callback | None,
+    ) -> None:
+        self._kind, self._network, self._objective = kind, network, objective
+        self._levels, self._tiles, self._callback = plan, tiles, callback
+        self._position: tuple[int, PictureOptimizer] | None = None
+        self._history: list[list[float]] = []
+
+    def run(self, checkpoint: Mapping[str, Any] | None) -> Tensor:
+        """All levels, or those that a checkpoint leaves; the result [3,H,W] in [0,1]."""
+        index, picture, previous = 0, None, None
+        if checkpoint is not None:
+            check_settings(self._kind, checkpoint["settings"], self._fingerprints)
+            index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
+            self._history = [list(entry) for entry in checkpoint["history"]]
+        try:
+            while index < len(self._levels):
+                optimizer = self._begin(index, picture, previous)
+                if checkpoint is not None:
+                    optimizer.load_state_dict(checkpoint["optimizer"])
+                    checkpoint = None
+                self._position = (index, optimizer)
+                self._optimize(index, optimizer)
+                index, picture, previous = index + 1, optimizer.result, optimizer
+        finally:
+            self._objective.restore()
+        return self._shown(optimizer.result)
+
+    @abstractmethod
+    def _begin(self, index: int, picture: Tensor | None, previous: PictureOptimizer | None) -> PictureOptimizer:
+        """Captures the targets of a level and starts from a picture of another size, or (None) from the beginning.
+
+        Args:
+            index: of the level.
+            picture: result of the level before.
+            previous: optimiser of the level before; None when resuming.
+        """
+
+    @abstractmethod
+    def _describe(self) -> dict[str, Any]:
+        """All that decides about the result, as plain values."""
+
+    def _shown(self, picture: Tensor) -> Tensor:
+        """A picture of the optimiser as the caller wants it."""
+        return picture.clamp(0, 1).expand(3, -1, -1).clone()
+
+    def _optimize(self, index: int, optimizer: PictureOptimizer) -> None:
+        level = self._levels[index]
+        while optimizer.iterations < level.iterations and not optimizer.stalled:
+            loss = self._objective.relative(optimizer.step())
+            self._history.append([index + 1, optimizer.iterations, loss])
+            if self._callback is not None:
+                self._callback(
+                    RunProgress(
+                        index + 1,
+                        len(self._levels),
+                        optimizer.iterations,
+                        level.iterations,
+                        loss,
+                        level.picture,
+                        self._present,
+                        self._checkpoint,
+                    )
+                )
+
+    def _present(self) -> Tensor:
+        assert self._position is not None
+        return self._shown(self._position[1].result)
+
+    def _checkpoint(self) -> dict[str, Any]:
+        assert self._position is not None
+        level, optimizer = self._position
+        return {
+            "format": checkpoint_format(self._kind),
+            "settings": self._fingerprints,
+            "level": level,
+            "optimizer": optimizer.state_dict(),
+            "history": [list(entry) for entry in self._history],
+        }
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, Any]:
+        return self._describe()
+
+
+def plan_tiles(
+    function: str,
+    network: nn.Module,
+    levels: Iterable[Sequence[tuple[str, tuple[int, int]]]],
+    tile: int | str | None,
+    optimizer: str,
+    *,
+    channels: int,
+) -> list[int | None]:
+    """Px of a tile for each level, None for no tiles, decided before the first level costs time.
+
+    Args:
+        function: name for messages.
+        network: see :func:`~cnnfast.models.style.memory.plan_tile`.
+        levels: of each the name and (height, width) of every picture that the network will see.
+        tile: px, None, or "auto" for what the memory needs.
+        optimizer: of the picture.
+        channels: of the picture.
+
+    Raises:
+        ValueError: a picture that the memory is too small for, or smaller than the network takes.
+    """
+    smallest = getattr(network, "minimum_size", 1)
+    tiles: list[int | None] = []
+    for pictures in levels:
+        for name, (height, width) in pictures:
+            if min(height, width) < smallest:
+                raise ValueError(
+                    f"{function}: expected a {name} of at least {smallest} px on every level, got {height}x{width} px"
+                )
+        chosen = [plan_tile(function, network, size, tile, optimizer, channels=channels) for _, size in pictures]
+        tiles.append(min((px for px in chosen if px is not None), default=None))
+    return tiles
+
+
+def choose_device(image: object, device: torch.device | str | None) -> torch.device:
+    """The device that was asked for, else that of a tensor, else a GPU with kernels, else the CPU."""
+    if device is not None:
+        return torch.device(device)
+    if isinstance(image, Tensor):
+        return image.device
+    return default_device()
