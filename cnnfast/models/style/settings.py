@@ -141,17 +141,24 @@ class OptimizerSettings(Protocol):
 
 
 def build_optimizer(
-    settings: OptimizerSettings, start: Tensor, evaluate: Evaluate, sample: Tensor, describe_failure: Callable[[], str]
+    settings: OptimizerSettings,
+    start: Tensor,
+    evaluate: Evaluate,
+    sample: Tensor | None,
+    describe_failure: Callable[[], str],
 ) -> PictureOptimizer:
-    """The optimiser of one level, which starts from a picture [C,h,w] and is told the colours to expect [C,h',w']."""
+    """The optimiser of one level, which starts from a picture [C,h,w].
+
+    With a sample [C,h',w'] whose colours are all that is wanted, L-BFGS moves along those and "sample" bounds hold.
+    """
     bounds: Bounds | None = None
     if settings.bounds == "unit":
         bounds = (0.0, 1.0)
-    elif settings.bounds == "sample":
+    elif settings.bounds == "sample" and sample is not None:
         bounds = (sample.amin((1, 2), keepdim=True), sample.amax((1, 2), keepdim=True))
     if settings.optimizer == "adam":
         return Adam(start, evaluate, bounds=bounds, describe_failure=describe_failure)
-    metric = colour_metric(sample) if sample.shape[0] == 3 else None
+    metric = None if sample is None or sample.shape[0] == 1 else colour_metric(sample)
     return LBFGS(start, evaluate, bounds=bounds, metric=metric, describe_failure=describe_failure)
 
 

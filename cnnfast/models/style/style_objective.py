@@ -134,7 +134,9 @@ class StyleObjective(PictureObjective):
         self, term: StatisticTerm, examples: list[list[Tensor]], blends: Sequence[float], content: Tensor
     ) -> Tensor:
         """Give a term its target; which regions [R] it is about: those in sight in the content and in some style."""
-        shares = torch.stack([blend * (sums[-1] > 0) for blend, sums in zip(blends, examples, strict=True)])
+        shares = torch.stack(
+            [blend * (sums[-1] > 0).to(sums[0].dtype) for blend, sums in zip(blends, examples, strict=True)]
+        )
         kept = (shares.sum(0) > 0) & (content > 0)
         if bool(kept.any()):
             shares = shares[:, kept] / shares[:, kept].sum(0)

@@ -116,9 +116,8 @@ class Stylization(LevelRun[StyleObjective]):
             self._tiles[index], halo=getattr(network, "halo", 0), stride=getattr(network, "stride", 1)
         )
         self._objective.capture(content, styles, self._blends, self._regions_of(level))
-        colours = torch.cat([p[: self._channels].flatten(1) for p in (content, *styles)], 1)[:, None]
         optimizer = build_optimizer(
-            self._settings, start.to(content.device), self._objective, colours, self._objective.describe_failure
+            self._settings, start.to(content.device), self._objective, None, self._objective.describe_failure
         )
         if isinstance(optimizer, Adam) and isinstance(previous, Adam):
             optimizer.warm_start(previous)

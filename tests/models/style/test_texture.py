@@ -1,51 +1,20 @@
 """Texture synthesis from end to end, on the small random network."""
 
-import io
-
 import pytest
 import torch
+from run_cases import Spoiled, Stop, small_network, smooth_noise, stop_at
 
 from cnnfast.images import match_histogram
-from cnnfast.models.style.network import RandomFilterFeatures, VGGFeatures
+from cnnfast.models.style.network import RandomFilterFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.settings import colour_metric
 from cnnfast.models.style.texture import synthesize_texture
-from cnnfast.weights import VGGWeights
-
-
-def small_network(seed=0):
-    return RandomFilterFeatures(4, (3, 7, 11), seed=seed)
 
 
 @pytest.fixture
 def sample():
-    generator = torch.Generator().manual_seed(5)
-    noise = torch.rand(3, 40, 44, generator=generator)
-    smooth = torch.nn.functional.avg_pool2d(noise[None], 3, 1, 1)[0]
-    return (0.2 + 1.2 * (smooth - 0.3)).clamp(0, 1)
-
-
-@pytest.fixture
-def vgg(tiny_vgg):
-    state = {name: tuple(t.float() for t in pair) for name, pair in tiny_vgg("vgg16").items()}
-    weights = VGGWeights("vgg16", state, "caffe")
-    return VGGFeatures(None, ("relu1_1", "pool1", "pool2"), "avg", "reflect", weights=weights, device="cpu")
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(count, keep, error=Stop):
-    def callback(progress):
-        callback.calls += 1
-        if callback.calls == count:
-            keep.append(progress)
-            raise error
-
-    callback.calls = 0
-    return callback
+    return smooth_noise(40, 44)
 
 
 class TestGravel:
@@ -258,122 +227,6 @@ class TestTileable:
         assert abs(loss - rolled) < 1e-3 * loss
 
 
-class TestResume:
-    @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-    @pytest.mark.parametrize("count", [1, 4, 5, 8])
-    def test_bit_identical_from_any_iteration(self, sample, vgg, tmp_path, optimizer, count):
-        options = {"extractor": vgg, "levels": 2, "iterations": (4, 4), "optimizer": optimizer}
-        whole = synthesize_texture(sample, **options)
-        kept: list[RunProgress] = []
-        with pytest.raises(Stop):
-            synthesize_texture(sample, callback=stop_at(count, kept), **options)
-        path = tmp_path / "run.pt"
-        torch.save(kept[0].checkpoint(), path)
-        seen = []
-        resumed = synthesize_texture(sample, resume=path, callback=lambda p: seen.append(p), **options)
-        assert len(seen) == 8 - count
-        assert torch.equal(resumed, whole)
-
-    def test_interrupt_in_the_middle_of_an_evaluation(self, sample):
-        network = small_network()
-        options = {"iterations": 9, "extractor": network}
-        whole = synthesize_texture(sample, **options)
-        forward, calls, progress = network.forward, [], []
-
-        def interrupted(image):
-            calls.append(1)
-            if len(calls) == 8:
-                raise KeyboardInterrupt
-            return forward(image)
-
-        network.forward = interrupted
-        with pytest.raises(KeyboardInterrupt):
-            synthesize_texture(sample, callback=progress.append, **options)
-        network.forward = forward
-        checkpoint = progress[-1].checkpoint()
-        assert torch.isfinite(progress[-1].image()).all()
-        assert torch.equal(synthesize_texture(sample, resume=checkpoint, **options), whole)
-
-    def test_checkpoint_loads_as_plain_weights(self, sample):
-        kept: list[RunProgress] = []
-        with pytest.raises(KeyboardInterrupt):
-            synthesize_texture(
-                sample, extractor=small_network(), iterations=3, callback=stop_at(2, kept, KeyboardInterrupt)
-            )
-        buffer = io.BytesIO()
-        torch.save(kept[0].checkpoint(), buffer)
-        buffer.seek(0)
-        loaded = torch.load(buffer, weights_only=True)
-        assert [entry[:2] for entry in loaded["history"]] == [[1, 1], [1, 2]]
-
-    @pytest.mark.parametrize(
-        ("change", "name"),
-        [
-            ({"seed": 3}, "seed"),
-            ({"size": (40, 40)}, "plan"),
-            ({"tileable": True}, "tileable"),
-            ({"extractor": small_network(seed=7)}, "extractor"),
-            ({"optimizer": "adam"}, "optimizer"),
-        ],
-    )
-    def test_other_settings_are_refused(self, sample, change, name):
-        options = {"extractor": small_network(), "iterations": 3}
-        kept: list[RunProgress] = []
-        with pytest.raises(Stop):
-            synthesize_texture(sample, callback=stop_at(1, kept), **options)
-        with pytest.raises(ValueError, match=rf"settings of the checkpoint \(.*{name}="):
-            synthesize_texture(sample, resume=kept[0].checkpoint(), **(options | change))
-
-    def test_another_sample_is_refused(self, sample):
-        options = {"extractor": small_network(), "iterations": 3}
-        kept: list[RunProgress] = []
-        with pytest.raises(Stop):
-            synthesize_texture(sample, callback=stop_at(1, kept), **options)
-        with pytest.raises(ValueError, match="sample="):
-            synthesize_texture(1 - sample, resume=kept[0].checkpoint(), **options)
-
-    @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-    def test_files_that_are_no_checkpoint(self, sample, tmp_path, content):
-        path = tmp_path / "bad.pt"
-        if content is None:
-            torch.save({"weights": torch.zeros(3)}, path)
-        else:
-            path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"load_checkpoint: expected a checkpoint .* got .*bad\.pt"):
-            synthesize_texture(sample, extractor=small_network(), resume=path)
-
-
-class TestNonFinite:
-    class Spoiled(torch.nn.Module):
-        """A network whose features turn NaN in chosen calls."""
-
-        def __init__(self, bad):
-            super().__init__()
-            self.network, self.bad, self.calls = small_network(), bad, 0
-            self.taps = self.network.taps
-
-        def forward(self, image):
-            self.calls += 1
-            features = self.network(image)
-            return {k: v * float("nan") if self.calls in self.bad else v for k, v in features.items()}
-
-    def test_recovers(self, sample):
-        losses = []
-        picture = synthesize_texture(
-            sample,
-            extractor=self.Spoiled({6, 11, 12}),
-            levels=1,
-            iterations=40,
-            callback=lambda progress: losses.append(progress.loss),
-        )
-        assert torch.isfinite(picture).all()
-        assert losses[-1] < 0.05 * losses[0]
-
-    def test_gives_up_after_five_and_names_the_layer(self, sample):
-        with pytest.raises(RuntimeError, match="NaN or infinity in layer random 5 times in a row"):
-            synthesize_texture(sample, extractor=self.Spoiled(set(range(6, 99))), levels=1, iterations=40)
-
-
 class TestTiles:
     def test_tiles_give_the_same_picture(self, sample, vgg):
         options = {"extractor": vgg, "levels": 1, "iterations": 3, "match_histogram": False}
@@ -398,7 +251,7 @@ class TestTiles:
 
     def test_needs_an_extractor_that_tells_its_halo(self, sample):
         with pytest.raises(ValueError, match="halo and stride"):
-            synthesize_texture(sample, extractor=TestNonFinite.Spoiled(set()), tile=32, levels=1)
+            synthesize_texture(sample, extractor=Spoiled(set()), tile=32, levels=1)
 
 
 class TestArguments:
