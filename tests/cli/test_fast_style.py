@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from texture_cases import size_of
+from picture_cases import size_of
 
 from cnnfast.images import load_image, save_image
 from cnnfast.models.style.fast_style import apply_style

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from texture_cases import RANDOM, size_of
+from picture_cases import RANDOM, size_of
 
 from cnnfast.images import is_grey, load_image, match_histogram, save_image
 from cnnfast.models.style import memory

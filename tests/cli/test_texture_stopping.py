@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from texture_cases import RANDOM, size_of
+from picture_cases import RANDOM, Run, size_of
 
 from cnnfast.cli import main
 from cnnfast.images import load_image, save_image
@@ -37,33 +34,6 @@ def unbroken(stripes, tiny_vgg, tmp_path_factory) -> tuple[bytes, list]:
     return (folder / "whole.png").read_bytes(), json.loads((folder / "whole.json").read_text())["history"]
 
 
-class Run:
-    """`cnnfast texture` in another process, stopped by a signal after some checkpoints or previews."""
-
-    def __init__(self, environment: dict[str, str], sample: Path, *arguments: object) -> None:
-        command = [sys.executable, "-m", "cnnfast", "texture", sample, *arguments]
-        self.process = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=sample.parent,
-            env=environment,
-        )
-
-    def stop(self, number: int, after: Path, *, changes: int = 3) -> tuple[int, str, str]:
-        """Sends a signal when a file has been replaced a few times; status, stdout, stderr."""
-        seen: set[int] = set()
-        while len(seen) < changes:
-            assert self.process.poll() is None, self.process.communicate()
-            if after.exists():
-                seen.add(after.stat().st_mtime_ns)
-            time.sleep(0.002)
-        self.process.send_signal(number)
-        out, err = self.process.communicate()
-        return self.process.returncode, out, err
-
-
 class TestStopping:
     def resume(self, cnnfast, sample, long, checkpoint) -> tuple[bytes, list]:
         arguments = (*long, "--history", "resumed.json", "--resume", checkpoint)
@@ -72,7 +42,19 @@ class TestStopping:
         return Path("resumed.png").read_bytes(), json.loads(Path("resumed.json").read_text())["history"]
 
     def test_kill_9_then_resume_gives_the_same_picture(self, cnnfast, sample, long, tmp_path, unbroken, environment):
-        run = Run(environment, sample, *long, "-o", "out.png", "--checkpoint", "run.pt", "--checkpoint-every", 1)
+        run = Run(
+            environment,
+            tmp_path,
+            "texture",
+            sample,
+            *long,
+            "-o",
+            "out.png",
+            "--checkpoint",
+            "run.pt",
+            "--checkpoint-every",
+            1,
+        )
         status, _, _ = run.stop(signal.SIGKILL, tmp_path / "run.pt")
         assert status == -signal.SIGKILL
         assert load_image("out.png").shape == (3, 24, 28)  # whole, if only half done
@@ -82,6 +64,8 @@ class TestStopping:
     def test_kill_9_before_the_first_preview_leaves_no_output(self, sample, long, tmp_path, environment):
         run = Run(
             environment,
+            tmp_path,
+            "texture",
             sample,
             "-o",
             "out.png",
@@ -97,7 +81,7 @@ class TestStopping:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_signals_save_picture_and_checkpoint(self, cnnfast, sample, long, tmp_path, unbroken, number, environment):
-        run = Run(environment, sample, *long, "-o", "out.png", "--history", "loss.json")
+        run = Run(environment, tmp_path, "texture", sample, *long, "-o", "out.png", "--history", "loss.json")
         status, out, err = run.stop(number, tmp_path / "out.png")
         assert (status, err) == (130, "")
         assert out.splitlines()[-1].endswith("out.png is the picture so far; continue with --resume out.checkpoint.pt")

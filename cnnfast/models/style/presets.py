@@ -70,9 +70,9 @@ class StylePreset:
 _TORCHVISION_UNIT = 1 / 0.226
 
 STYLE_PRESETS = {
-    # The weights of the authors' own later code; reflected borders keep the frame of the picture even.
+    # The form of the authors' own later code; reflected borders keep the frame of the picture even.
     "cnnfast": StylePreset(
-        content_weight=1.0,
+        content_weight=5.0,
         style_weight=1e3,
         tv_weight=0.0,
         per_channel=True,
