@@ -93,3 +93,13 @@ def test_features_of_a_wrong_kind(layer):
         layer().capture(torch.ones(1, 3, 4, 5, dtype=torch.int64))
     with pytest.raises(ValueError, match=f"{layer.__name__}: expected features of shape"):
         layer().capture(torch.ones(4, 5))
+
+
+@pytest.mark.parametrize("scale", ["mean", "gatys", "l1grad"])
+def test_sums_of_parts_give_the_loss_of_the_whole(scale):
+    features, target = random(1, 4, 6, 8), random(1, 4, 6, 8, seed=1)
+    loss = ContentLoss(3.0, scale)
+    loss.capture(target)
+    parts = (features - target).split(3, dim=3)
+    squares, absolutes = (sum(f(part).sum() for part in parts) for f in (torch.square, torch.abs))
+    torch.testing.assert_close(loss.of_sums(squares, absolutes, features.numel()), loss(features))

@@ -188,3 +188,14 @@ class TestMessages:
     def test_relative_to_nothing(self):
         with pytest.raises(ValueError, match="expected a target that is not zero everywhere"):
             captured(torch.zeros(1, 5, 6, 7), scale="relative")
+
+
+@pytest.mark.parametrize("scale", ["gatys", "mean", "sum", "relative", "l1grad"])
+@pytest.mark.parametrize("regions", [1, 3])
+def test_known_gram_matrix_gives_the_loss_of_its_features(scale, regions):
+    features, other = random(2, 5, 6, 7), random(1, 5, 8, 9, seed=1)
+    weight, of_other = random(2, regions, 6, 7, seed=2).abs(), random(1, regions, 8, 9, seed=3).abs()
+    loss = StyleLoss(weight=3.0, scale=scale)
+    loss.capture(other, pixel_weight=of_other)
+    gram = gram_matrix(features, weight=weight)
+    torch.testing.assert_close(loss.of_gram(gram), loss(features, weight))

@@ -95,3 +95,36 @@ def test_messages():
     loss.capture(random(1, 6, 9, 8))
     with pytest.raises(ValueError, match=r"WassersteinStyleLoss: .*\[1, 6\], got \[1, 5\]"):
         loss(random(1, 5, 9, 8))
+
+
+def test_regions_average_the_losses_of_single_regions():
+    features, other = random(2, 5, 6, 7), random(1, 5, 8, 9, seed=1)
+    weight, of_other = random(2, 3, 6, 7, seed=2).abs(), random(1, 3, 8, 9, seed=3).abs()
+    loss = WassersteinStyleLoss(weight=2.0)
+    loss.capture(other, of_other)
+    single = []
+    for region in range(3):
+        alone = WassersteinStyleLoss(weight=2.0)
+        alone.capture(other, of_other[:, region : region + 1])
+        single.append(alone(features, weight[:, region : region + 1]))
+    torch.testing.assert_close(loss(features, weight), torch.stack(single).mean())
+
+
+def test_pixel_weight_picks_the_pixels():
+    features, other = random(1, 4, 6, 8), random(1, 4, 5, 5, seed=1)
+    left = torch.zeros(6, 8, dtype=torch.float64)
+    left[:, :3] = 1
+    loss = WassersteinStyleLoss()
+    loss.capture(other)
+    torch.testing.assert_close(loss(features, left), loss(features[..., :3]))
+    loss.capture(features, left)
+    torch.testing.assert_close(loss.target_mean, features[..., :3].mean((2, 3)))
+
+
+def test_known_moments_are_those_of_features():
+    features, other = random(2, 4, 6, 8), random(1, 4, 5, 5, seed=1)
+    loss = WassersteinStyleLoss()
+    loss.capture(other)
+    positions = features.flatten(2)
+    covariance = torch.stack([torch.cov(sample, correction=0) for sample in positions])
+    torch.testing.assert_close(loss.of_moments(positions.mean(2), covariance), loss(features))

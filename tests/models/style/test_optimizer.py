@@ -273,3 +273,49 @@ def test_adam_clamps_every_step_and_averages():
     result = run(optimizer, 5)
     assert all(x.max() <= 1.0 for x in seen)
     torch.testing.assert_close(result, torch.ones(3))
+
+
+class TestAdamWarmStart:
+    def evaluate(self, x):
+        return (x * x).sum(), 2 * x
+
+    def test_constant_moments_stay_what_they_are(self):
+        coarse = Adam(torch.ones(3, 4, 5), self.evaluate)
+        for _ in range(10):
+            coarse.step()
+        fine = Adam(torch.ones(3, 7, 9), self.evaluate)
+        fine.warm_start(coarse)
+        before, after = (o.state_dict()["adam"] for o in (coarse, fine))
+        assert int(after["step"]) == 10 and after["exp_avg"].shape == after["exp_avg_sq"].shape == (3, 7, 9)
+        for key in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(after[key], before[key][:, :1, :1].expand(3, 7, 9))
+
+    def test_same_size_goes_on_as_one_run(self):
+        start = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)) + 0.5
+        whole = Adam(start, self.evaluate, decay=0.0)
+        for _ in range(8):
+            whole.step()
+        first = Adam(start, self.evaluate, decay=0.0)
+        for _ in range(5):
+            first.step()
+        second = Adam(first.result, self.evaluate, decay=0.0)
+        second.warm_start(first)
+        for _ in range(3):
+            second.step()
+        torch.testing.assert_close(second.result, whole.result)
+
+    def test_second_moments_stay_positive(self):
+        spots = torch.zeros(1, 6, 6)
+        spots[0, 2, 3] = 100.0
+        coarse = Adam(spots, self.evaluate)
+        coarse.step()
+        fine = Adam(torch.zeros(1, 13, 11), self.evaluate)
+        fine.warm_start(coarse)
+        assert (fine.state_dict()["adam"]["exp_avg_sq"] >= 0).all()
+        fine.step()
+        assert torch.isfinite(fine.result).all()
+
+    def test_of_an_optimizer_that_never_stepped(self):
+        fine = Adam(torch.ones(3, 7, 9), self.evaluate)
+        fine.warm_start(Adam(torch.ones(3, 4, 5), self.evaluate))
+        assert fine.step() == pytest.approx(189.0)
