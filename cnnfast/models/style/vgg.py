@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnfast.models.style.frozen import FrozenConv2d
 from cnnfast.models.style.preprocessing import InputConvention, check_image, check_padding
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, WeightsFile, auto_weights, load_vgg, vgg_layer_names
 
@@ -238,16 +239,8 @@ class VGGFeatures(nn.Module):
         return {name: total / positions[name] for name, total in sums.items()}
 
 
-class _Conv2d(nn.Conv2d):
-    """Convolution in the dtype of its input, whatever the dtype in which the weights are kept."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(input.dtype)
-        return self._conv_forward(input, self.weight.to(input.dtype), bias)
-
-
 def _convolution(weight: Tensor, bias: Tensor, *, device: torch.device | str | None, dtype: torch.dtype) -> nn.Conv2d:
-    layer = _Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
+    layer = FrozenConv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
     # Copies, because calibration changes them in place.
     layer.weight = nn.Parameter(weight.to(device, dtype, copy=True), requires_grad=False)
     layer.bias = nn.Parameter(bias.to(device, dtype, copy=True), requires_grad=False)

@@ -1,0 +1,86 @@
+"""Convolution with frozen weights, which keeps nothing of its input for the gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FrozenConv2d(nn.Conv2d):
+    """A "same" convolution with stride 1 that computes in the dtype of its input, whatever that of its weights.
+
+    As long as its weights need no gradient it saves no activations: it is linear in its input, and the gradient is the
+    transposed convolution, folded back where the padding repeated pixels. `torch.nn.Conv2d` keeps its input, and with
+    any padding but zeros that is a padded copy which nothing else needs. With weights that do need a gradient it is
+    that class. `padding_mode` may be changed at any time.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve [B,C,H,W]."""
+        weight = self.weight.to(input.dtype)
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        if weight.requires_grad or (bias is not None and bias.requires_grad):
+            return self._conv_forward(input, weight, bias)
+        return _Convolution.apply(input, weight, bias, self.padding_mode)
+
+
+class _Convolution(torch.autograd.Function):
+    """W * pad(x) + b as a function of x alone."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, mode: str) -> Tensor:
+        return _convolve(x, weight, bias, mode)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, weight, _, ctx.mode = inputs
+        ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        return _transpose(gradient, weight, ctx.mode), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return _convolve(tangent, weight, None, ctx.mode)
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, mode: str) -> Tensor:
+    margins = [side // 2 for side in weight.shape[2:]]
+    if mode == "zeros":
+        return F.conv2d(x, weight, bias, padding=margins)
+    return F.conv2d(F.pad(x, [margins[1]] * 2 + [margins[0]] * 2, mode), weight, bias)
+
+
+def _transpose(gradient: Tensor, weight: Tensor, mode: str) -> Tensor:
+    margins = [side // 2 for side in weight.shape[2:]]
+    if mode == "zeros":
+        return F.conv_transpose2d(gradient, weight, padding=margins)
+    padded = F.conv_transpose2d(gradient, weight)
+    for dim, margin in zip((-1, -2), reversed(margins), strict=True):
+        padded = _fold(padded, dim, margin, mode)
+    # A copy in the same order of dimensions but without gaps, on which pooling is an order of magnitude faster.
+    return padded.clone()
+
+
+def _fold(padded: Tensor, dim: int, margin: int, mode: str) -> Tensor:
+    """Transpose of a padding along one dimension: adds each repeated slice, in place, to the one that it repeats."""
+    size = padded.shape[dim] - 2 * margin
+    for i in range(1, margin + 1):
+        if mode == "reflect":
+            sources = (i, size - 1 - i)
+        elif mode == "replicate":
+            sources = (0, size - 1)
+        else:
+            sources = (size - i, i - 1)
+        for repeated, source in zip((margin - i, margin + size - 1 + i), sources, strict=True):
+            padded.select(dim, margin + source).add_(padded.select(dim, repeated))
+    return padded.narrow(dim, margin, size)

@@ -1,0 +1,71 @@
+"""The convolution with frozen weights: that of PyTorch, without its memory."""
+
+import pytest
+import torch
+from torch import nn
+
+from cnnfast.models.style.frozen import FrozenConv2d
+
+MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def pair(mode, *, kernel=3, dtype=torch.float64):
+    """Ours, frozen, and PyTorch's with the same weights."""
+    torch.manual_seed(0)
+    plain = nn.Conv2d(3, 4, kernel, padding=kernel // 2, padding_mode=mode, dtype=dtype)
+    ours = FrozenConv2d(3, 4, kernel, padding=kernel // 2, padding_mode=mode, dtype=dtype)
+    ours.load_state_dict(plain.state_dict())
+    return ours.requires_grad_(False), plain
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(3, 3), (3, 8), (7, 5)])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("mode", MODES)
+def test_equals_pytorch(mode, kernel, size, memory_format):
+    ours, plain = pair(mode, kernel=kernel)
+    x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=memory_format)
+    results = []
+    for layer in (ours, plain):
+        leaf = x.detach().clone().requires_grad_()
+        y = layer(leaf)
+        torch.manual_seed(1)
+        (gradient,) = torch.autograd.grad(y, leaf, torch.randn(y.shape, dtype=y.dtype))
+        results.append((y, gradient))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_derivatives_of_both_orders_and_modes(mode):
+    ours, _ = pair(mode)
+    x = torch.randn(1, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ours, x, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(ours, x)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_keeps_nothing_but_its_weights(mode):
+    ours, _ = pair(mode, dtype=torch.float32)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        ours(torch.randn(1, 3, 8, 8, requires_grad=True))
+    assert [t.data_ptr() for t in kept] == [ours.weight.data_ptr()]
+
+
+def test_computes_in_the_dtype_of_its_input():
+    ours, plain = pair("reflect", dtype=torch.float32)
+    x = torch.randn(1, 3, 6, 6, dtype=torch.bfloat16, requires_grad=True)
+    y = ours(x)
+    assert y.dtype is torch.bfloat16
+    torch.testing.assert_close(y.float(), plain(x.float()), rtol=3e-2, atol=3e-2)
+    y.sum().backward()
+    assert x.grad.dtype is torch.bfloat16
+
+
+def test_weights_that_need_a_gradient_get_one():
+    ours, plain = pair("reflect")
+    x = torch.randn(1, 3, 6, 6, dtype=torch.float64)
+    ours.requires_grad_(True)(x).square().sum().backward()
+    plain(x).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, plain.bias.grad)
