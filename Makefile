@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
 RUN_EXTRAS := models,cli
-DEV_EXTRAS := models,cli,test,lint
+DEV_EXTRAS := models,cli,train,export,test,lint
 BENCH_EXTRAS := models,cli,bench
 
 .PHONY: demo test test-slow bench lint ptx gpu clean help
