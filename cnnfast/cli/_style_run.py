@@ -15,7 +15,7 @@ from cnnfast.cli import _run
 from cnnfast.cli._parsing import parse_choice, parse_device, parse_layers, parse_numbers, parse_size
 from cnnfast.cli._run import Job
 from cnnfast.cli._session import Session
-from cnnfast.images import is_grey, load_image
+from cnnfast.images import is_grey, load_image, resize
 from cnnfast.models.style.checkpoint import load_checkpoint
 from cnnfast.models.style.presets import STYLE_PRESETS
 from cnnfast.models.style.regions import GUIDES, StyleRegions
@@ -151,7 +151,9 @@ def prepare(options: Options) -> Job:
 
     optimizer = options.optimizer or STYLE_PRESETS[options.preset].optimizer
     grey = options.preserve_color == "luminance" or all(map(is_grey, (content, *styles)))
-    pictures = [content, *styles]
+    pictures = [
+        resize(p, size) for p, size in zip((content, *styles), (plan[-1].picture, *plan[-1].styles), strict=True)
+    ]
     return Job("stylize", pictures, network, device, plan, optimizer, 1 if grey else 3, resume, work)
 
 

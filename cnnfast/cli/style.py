@@ -73,7 +73,9 @@ def style(
         typer.Option(help="iterations between checkpoints; default: 25 with --checkpoint, else when stopped"),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="checkpoint to continue, with the options of its run")] = None,
-    side_by_side: Annotated[Path | None, typer.Option(help="write content, styles and result in a row")] = None,
+    side_by_side: Annotated[
+        Path | None, typer.Option(help="write content, styles (as they were used) and result in a row")
+    ] = None,
     history: Annotated[Path | None, typer.Option(help="write the loss of every iteration as JSON")] = None,
     plot: Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")] = None,
 ) -> int:

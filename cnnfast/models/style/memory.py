@@ -49,12 +49,15 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
     """
     weights = [*extractor.parameters(), *extractor.buffers()]
     known = {w.untyped_storage().data_ptr() for w in weights}
+    shapes = {w.shape for w in weights if w.dim() > 1}
     sizes: dict[int, int] = {}
+    copies: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            sizes[storage.data_ptr()] = storage.nbytes()
+            # Weights converted to another dtype do not grow with the picture.
+            (copies if tensor.shape in shapes else sizes)[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     device = weights[0].device if weights else torch.device("cpu")
@@ -64,7 +67,7 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
     for tensor in features.values():
         keep(tensor)
     largest = max(sizes.values(), default=0)
-    fixed = sum(w.numel() * w.element_size() for w in weights)
+    fixed = sum(w.numel() * w.element_size() for w in weights) + sum(copies.values())
     return Cost(fixed, (sum(sizes.values()) + 2 * largest) / side**2)
 
 

@@ -80,7 +80,7 @@ STYLE_PRESETS = {
         bounds="unit",
         smallest=128,
         levels=3,
-        iterations=(200, 150, 100),
+        iterations=(300, 200, 150),
     ),
     # Gatys, Ecker, Bethge, CVPR 2016: E_l and squared sums of the paper, average pooling, white noise, one level.
     "gatys2016": StylePreset(

@@ -26,7 +26,9 @@ def test_cost_counts_every_kept_activation_once(vgg):
     assert cost.fixed >= sum(4 * p.numel() for p in vgg.parameters())
 
 
-def test_cost_per_pixel_does_not_depend_on_the_probe(vgg):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cost_per_pixel_does_not_depend_on_the_probe(vgg, dtype):
+    vgg.compute_dtype = dtype
     small, large = measure_cost(vgg, side=64), measure_cost(vgg, side=128)
     assert small.fixed == large.fixed
     assert small.per_pixel == pytest.approx(large.per_pixel, rel=0.05)
