@@ -14,8 +14,9 @@ from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG
 from cnnfast.models.style.lbfgs import LBFGS
 from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
+from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.schedule import PRESETS
-from cnnfast.models.style.texture import TextureProgress, synthesize_texture
+from cnnfast.models.style.texture import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 
 STEP = "texture step, VGG-19 shapes"
@@ -180,7 +181,7 @@ def seconds_to_loss(
     judging, best, arrived = 0.0, float("inf"), 0.0
     started = time.perf_counter()
 
-    def watch(progress: TextureProgress) -> None:
+    def watch(progress: RunProgress) -> None:
         nonlocal judging, best, arrived
         if progress.level < progress.levels or progress.loss > 1.1 * wanted:
             return
