@@ -96,7 +96,7 @@ class Job:
 
     Attributes:
         function: does the work, in messages.
-        pictures: shown beside the result.
+        pictures: called for what is shown beside the result.
         network: whose features are compared.
         device: of the run.
         plan: levels, coarse to fine.
@@ -107,7 +107,7 @@ class Job:
     """
 
     function: str
-    pictures: list[Tensor]
+    pictures: Callable[[], list[Tensor]]
     network: nn.Module
     device: torch.device
     plan: Sequence[AnyLevel]
@@ -142,7 +142,7 @@ def run(options: Options, prepare: Callable[[], Job]) -> int:
     if picture is not None:
         save_image(picture, options.output)
         if options.side_by_side is not None:
-            save_image(side_by_side([*job.pictures, picture]), options.side_by_side)
+            save_image(side_by_side([*job.pictures(), picture]), options.side_by_side)
     if options.history is not None:
         facts = facts_of(options, job) | {"finished": picture is not None, "seconds": round(seconds, 3)}
         write_history(options.history, facts, session.history)

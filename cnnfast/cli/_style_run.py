@@ -151,9 +151,11 @@ def prepare(options: Options) -> Job:
 
     optimizer = options.optimizer or STYLE_PRESETS[options.preset].optimizer
     grey = options.preserve_color == "luminance" or all(map(is_grey, (content, *styles)))
-    pictures = [
-        resize(p, size) for p, size in zip((content, *styles), (plan[-1].picture, *plan[-1].styles), strict=True)
-    ]
+
+    def pictures() -> list[Tensor]:
+        sizes = (plan[-1].picture, *plan[-1].styles)
+        return [resize(p, size) for p, size in zip((content, *styles), sizes, strict=True)]
+
     return Job("stylize", pictures, network, device, plan, optimizer, 1 if grey else 3, resume, work)
 
 

@@ -87,7 +87,7 @@ def prepare(options: Options) -> Job:
         )
 
     channels = 1 if is_grey(sample) else 3
-    return Job("synthesize_texture", [sample], network, device, plan, options.optimizer, channels, resume, work)
+    return Job("synthesize_texture", lambda: [sample], network, device, plan, options.optimizer, channels, resume, work)
 
 
 def build_network(options: Options, device: torch.device) -> nn.Module:
