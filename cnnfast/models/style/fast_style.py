@@ -33,7 +33,7 @@ class StyleNetwork(Protocol):
     def finish(self, output: Tensor) -> Tensor: ...  # noqa: D102
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def apply_style(
     network: nn.Module,
     image: Tensor,

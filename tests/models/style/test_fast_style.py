@@ -230,3 +230,12 @@ def test_seams_of_large_pictures_are_invisible(size):
     picture += 0.05 * torch.rand(3, *size)
     difference = (apply_style(network, picture, tile=64) - apply_style(network, picture, tile=None)).abs()
     assert float(difference.max()) < 1 / 255
+
+
+def test_network_can_be_trained_afterwards():
+    network = TransformerNet((4, 8, 8))
+    result = apply_style(network.eval(), torch.rand(1, 3, 16, 16))
+    assert not result.is_inference() and not result.requires_grad
+    network.train().requires_grad_(True)
+    network(torch.rand(1, 3, 16, 16)).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
