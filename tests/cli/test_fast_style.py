@@ -104,7 +104,12 @@ class TestApply:
                 signal.raise_signal(signal.SIGINT)
 
         monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
-        result = cnnfast("fast-style", "apply", model, pictures, "-o", "out")
+        # A shell that runs the tests in the background has Ctrl-C ignored.
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            result = cnnfast("fast-style", "apply", model, pictures, "-o", "out")
+        finally:
+            signal.signal(signal.SIGINT, previous)
         assert result.status == 130 and "1 of 4 pictures are written" in result.err
         assert names("out") == ["frame_0.png"]
 
