@@ -16,6 +16,7 @@ from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.schedule import PRESETS
+from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.texture import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 
@@ -44,7 +45,7 @@ def picture(side: int, seed: int) -> Tensor:
 
 def has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return fast_dtype(torch.device("cpu")) is torch.bfloat16
 
 
 def step_work(height: int, width: int) -> Work:

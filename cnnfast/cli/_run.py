@@ -20,9 +20,9 @@ from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, wri
 from cnnfast.images import save_image, side_by_side
 from cnnfast.images.writing import picture_format
 from cnnfast.models.style.memory import estimate_memory, plan_tile
+from cnnfast.models.style.network import network_kind
 from cnnfast.models.style.run import AnyLevel
 from cnnfast.models.style.settings import OPTIMIZERS, fast_dtype
-from cnnfast.weights import auto_weights
 
 NETWORKS = ("auto", "random", "vgg16", "vgg19")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}
@@ -86,8 +86,7 @@ class Options(ABC):
         chosen = _DTYPES[self.dtype]
         if chosen is not None:
             return chosen
-        random = self.weights == "random" or (self.weights == "auto" and auto_weights() is None)
-        return torch.float32 if random else fast_dtype(device)
+        return torch.float32 if network_kind(self.weights) == "random" else fast_dtype(device)
 
 
 @dataclass

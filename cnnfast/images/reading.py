@@ -16,6 +16,8 @@ from cnnfast.images.layout import resize
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    Source = str | os.PathLike[str] | Image | np.ndarray | Tensor
+
 MAX_PIXELS = 1_000_000_000
 """Largest picture that is read, in px. A small file can unfold to more than any memory (a decompression bomb)."""
 
@@ -23,7 +25,7 @@ _UNIT = {np.dtype("uint8"): 255, np.dtype("uint16"): 65535, np.dtype("bool"): 1}
 
 
 def load_image(
-    source: str | os.PathLike[str] | Image | np.ndarray | Tensor,
+    source: Source,
     *,
     alpha: str = "white",
     size: int | Sequence[int] | None = None,

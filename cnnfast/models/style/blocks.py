@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,24 +13,24 @@ from torch import Tensor, nn
 _MODES = ("zeros", "reflect", "replicate")
 
 
-class RowMap(nn.Module):
+class RowMap(nn.Module, ABC):
     """A layer whose output row depends on few input rows.
 
     `forward` maps a whole [B,C,H,W]; `on_rows` gives rows [first, last) of the same result from the input rows that
     `in_rows` names, where `height` is always that of the whole input.
     """
 
+    @abstractmethod
     def output_side(self, side: int) -> int:
         """Height (or width) of the output for that of the input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def in_rows(self, first: int, last: int, height: int) -> tuple[int, int]:
         """Input rows [first, last) that output rows [first, last) depend on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_rows(self, x: Tensor, start: int, first: int, last: int, height: int) -> Tensor:
         """Output rows [first, last) from input rows x, which begin at row `start`."""
-        raise NotImplementedError
 
 
 def border_index(first: int, last: int, side: int, mode: str) -> Tensor:

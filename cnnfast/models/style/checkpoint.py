@@ -75,16 +75,26 @@ def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], kind: st
         checkpoint, name = dict(source), "a dict without its format"
     else:
         name = str(source)
-        try:
-            checkpoint = torch.load(source, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-            raise ValueError(f"{wanted}, got {name}") from error
+        checkpoint = read_plain(source, wanted)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != checkpoint_format(kind):
         raise ValueError(f"{wanted}, got {name}")
     return checkpoint
 
 
-def check_settings(kind: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+def read_plain(path: str | os.PathLike[str], wanted: str) -> Any:
+    """What a file of plain tensors, numbers and strings holds, without running any code in it.
+
+    Raises:
+        ValueError: it is no such file; the message begins with what was wanted.
+        OSError: the file cannot be read.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(f"{wanted}, got {os.fspath(path)}") from error
+
+
+def check_settings(function: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings than it began with.
 
     Raises:
@@ -94,4 +104,4 @@ def check_settings(kind: str, saved: Mapping[str, Any], present: Mapping[str, An
     if names:
         expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
         got = ", ".join(f"{name}={present.get(name)!r}" for name in names)
-        raise ValueError(f"{KINDS[kind][1]}: expected the settings of the checkpoint ({expected}), got {got}")
+        raise ValueError(f"{function}: expected the settings of the checkpoint ({expected}), got {got}")

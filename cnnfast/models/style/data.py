@@ -14,10 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from cnnfast.images import ImageError, load_image, resize
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL.Image import Image
-
-    Picture = str | os.PathLike[str] | Image | np.ndarray | Tensor
+    from cnnfast.images.reading import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
 """Endings of the files that are taken for pictures."""
@@ -86,7 +83,7 @@ class TrainingPictures(Dataset[Crops]):
         ValueError: an unknown crop, no sources, or a side below 1 px.
     """
 
-    def __init__(self, sources: Sequence[Picture], side: int, *, crop: str = "random", seed: int = 0) -> None:
+    def __init__(self, sources: Sequence[Source], side: int, *, crop: str = "random", seed: int = 0) -> None:
         if crop not in CROPS:
             raise ValueError(f"TrainingPictures: expected crop {' or '.join(CROPS)}, got {crop!r}")
         if not sources or side < 1:

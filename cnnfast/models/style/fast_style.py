@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.blocks import Stage, border_index
+from cnnfast.models.style.blocks import border_index
+from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.memory import USABLE, free_memory
+from cnnfast.models.style.settings import check_tile
 from cnnfast.models.style.strips import StripEvaluation, kept_bytes, peak_bytes
+from cnnfast.models.style.transformer import TransformerNet
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +22,9 @@ _STRIP_PIXELS = 1 << 17
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-class StyleNetwork(Protocol):
-    """What `TransformerNet` and `JohnsonNet` have in common."""
-
-    kind: str
-    multiple: int
-    minimum_size: int
-
-    def stages(self) -> Sequence[Stage]: ...  # noqa: D102
-    def preprocess(self, image: Tensor) -> Tensor: ...  # noqa: D102
-    def postprocess(self, output: Tensor) -> Tensor: ...  # noqa: D102
-    def finish(self, output: Tensor) -> Tensor: ...  # noqa: D102
-
-
 @torch.no_grad()
 def apply_style(
-    network: nn.Module,
+    network: TransformerNet | JohnsonNet,
     image: Tensor,
     *,
     exact_size: bool = True,
@@ -79,7 +68,7 @@ def apply_style(
     batch = image if image.dim() == 4 else image[None]
     device = next(network.parameters()).device
     fitted = _fit(batch.to(device), network) if exact_size else batch.to(device)
-    x = network.preprocess(fitted.float()).to(dtype)  # type: ignore[operator]
+    x = network.preprocess(fitted.float()).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     network.to(memory_format=torch.channels_last)
     strip = plan_strip(network, x, tile)
@@ -87,8 +76,8 @@ def apply_style(
         result = _unit(network, network(x))
         progress is None or progress(1.0)
     else:
-        parts = StripEvaluation(network.stages(), strip, progress)(x)  # type: ignore[operator]
-        result = torch.cat([_unit(network, network.finish(rows)) for _, rows in parts], 2)  # type: ignore[operator]
+        parts = StripEvaluation(network.stages(), strip, progress)(x)
+        result = torch.cat([_unit(network, network.finish(rows)) for _, rows in parts], 2)
     if exact_size:
         result = result[:, :, : batch.shape[2], : batch.shape[3]]
     return (result if image.dim() == 4 else result[0]).contiguous()
@@ -105,18 +94,16 @@ def _check(network: nn.Module, image: object, tile: object, dtype: torch.dtype) 
     low, high = (float(value) for value in torch.aminmax(image))
     if not (low >= 0 and high <= 1):
         raise ValueError(f"apply_style: expected image with values of 0..1, got {low:g} to {high:g}")
-    whole = isinstance(tile, int) and not isinstance(tile, bool) and tile >= 1
-    if not (whole or tile is None or tile == "auto"):
-        raise ValueError(f"apply_style: expected tile to be 'auto', None or rows, got {tile!r}")
+    check_tile("apply_style", tile, "rows")
     if dtype not in _DTYPES:
         raise TypeError(f"apply_style: expected a floating dtype, got {dtype}")
     if network.training and any(isinstance(part, nn.BatchNorm2d) for part in network.modules()):
         raise ValueError("apply_style: expected a network with batch norms in evaluation mode, got training mode")
 
 
-def _fit(image: Tensor, network: nn.Module) -> Tensor:
+def _fit(image: Tensor, network: TransformerNet | JohnsonNet) -> Tensor:
     """The pictures, continued by reflection to sides that the network takes and returns as they are."""
-    multiple, least = int(network.multiple), int(network.minimum_size)  # type: ignore[arg-type]
+    multiple, least = network.multiple, network.minimum_size
     for axis in (2, 3):
         side = image.shape[axis]
         wanted = -(-max(side, least) // multiple) * multiple
@@ -125,11 +112,11 @@ def _fit(image: Tensor, network: nn.Module) -> Tensor:
     return image
 
 
-def _unit(network: nn.Module, output: Tensor) -> Tensor:
-    return network.postprocess(output.float()).clamp(0, 1)  # type: ignore[operator]
+def _unit(network: TransformerNet | JohnsonNet, output: Tensor) -> Tensor:
+    return network.postprocess(output.float()).clamp(0, 1)
 
 
-def plan_strip(network: nn.Module, x: Tensor, tile: int | str | None) -> int | None:
+def plan_strip(network: TransformerNet | JohnsonNet, x: Tensor, tile: int | str | None) -> int | None:
     """Rows of a strip for input pictures x [B,3,H,W], None for all at once; with "auto" decided by the free memory.
 
     Raises:
@@ -137,7 +124,7 @@ def plan_strip(network: nn.Module, x: Tensor, tile: int | str | None) -> int | N
     """
     if isinstance(tile, int):
         return min(tile, x.shape[2])
-    stages: Sequence[Stage] = network.stages()  # type: ignore[operator]
+    stages = network.stages()
     free = free_memory(x.device)
     if tile is None or free is None:
         return None

@@ -21,6 +21,7 @@ __all__ = [
     "ReceptiveField",
     "VGGFeatures",
     "build_extractor",
+    "network_kind",
     "receptive_field",
 ]
 
@@ -32,6 +33,19 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 CONTENT_LAYERS = ("relu4_2",)
 """Layers of a picture's content (Gatys, Ecker, Bethge, CVPR 2016)."""
+
+
+def network_kind(extractor: str, weights: str | os.PathLike[str] | WeightsFile | VGGWeights = "auto") -> str:
+    """What "auto" means on this machine: "vgg" if weights are given or found, else "random"; else the word itself.
+
+    Example:
+        >>> network_kind("auto", "vgg19.pth"), network_kind("vgg16")
+        ('vgg', 'vgg16')
+    """
+    if extractor != "auto":
+        return extractor
+    given = not (isinstance(weights, str) and weights == "auto")
+    return "vgg" if given or auto_weights() is not None else "random"
 
 
 def build_extractor(
@@ -82,9 +96,7 @@ def build_extractor(
         raise TypeError(f"build_extractor: expected extractor a word or a module, got {type(extractor).__name__}")
     if extractor not in ("auto", "vgg", "vgg16", "vgg19", "random"):
         raise ValueError(f'build_extractor: expected "auto", "vgg", "vgg16", "vgg19" or "random", got {extractor!r}')
-    if extractor == "auto" and isinstance(weights, str) and weights == "auto":
-        found = auto_weights()
-        extractor, weights = ("random", weights) if found is None else ("vgg", found)
+    extractor = network_kind(extractor, weights)
     if extractor == "random":
         if taps is not None and tuple(taps) != ("random",):
             raise ValueError(f"build_extractor: expected no taps for random filters, got {list(taps)}")

@@ -6,24 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from cnnfast._extension import default_device
-from cnnfast.models.style.checkpoint import check_settings, checkpoint_format
+from cnnfast.models.style.checkpoint import KINDS, check_settings, checkpoint_format
 from cnnfast.models.style.memory import plan_tile
 from cnnfast.models.style.objective import PictureObjective
 from cnnfast.models.style.optimizer import PictureOptimizer
-
-if TYPE_CHECKING:
-    import os
-
-    import numpy as np
-    from PIL.Image import Image
-
-    Source = str | os.PathLike[str] | Image | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class LevelRun(ABC, Generic[Objective]):
         """All levels, or those that a checkpoint leaves; the result [3,H,W] in [0,1]."""
         index, picture, previous = 0, None, None
         if checkpoint is not None:
-            check_settings(self._kind, checkpoint["settings"], self._fingerprints)
+            check_settings(KINDS[self._kind][1], checkpoint["settings"], self._fingerprints)
             index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
             self._history = [list(entry) for entry in checkpoint["history"]]
         try:

@@ -58,11 +58,11 @@ def check_positive(function: str, name: str, value: object, *, zero: bool = Fals
         raise ValueError(f"{function}: expected a finite {name} {'of at least' if zero else 'above'} 0, got {value}")
 
 
-def check_tile(function: str, tile: object) -> None:
-    """Raises ValueError unless the tile is "auto", None or a number of px."""
+def check_tile(function: str, tile: object, unit: str = "px") -> None:
+    """Raises ValueError unless the tile is "auto", None or a number of a unit."""
     whole = isinstance(tile, int) and not isinstance(tile, bool) and tile >= 1
     if not (whole or tile is None or tile == "auto"):
-        raise ValueError(f"{function}: expected tile to be 'auto', None or px, got {tile!r}")
+        raise ValueError(f"{function}: expected tile to be 'auto', None or {unit}, got {tile!r}")
 
 
 def choose_extractor(

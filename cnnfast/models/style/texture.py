@@ -22,7 +22,7 @@ from cnnfast.models.style.settings import TextureSettings, build_optimizer, choo
 from cnnfast.models.style.tiling import size_of
 
 if TYPE_CHECKING:
-    from cnnfast.models.style.run import Source
+    from cnnfast.images.reading import Source
 
 
 def synthesize_texture(

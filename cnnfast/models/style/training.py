@@ -14,23 +14,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cnnfast._extension import default_device
 from cnnfast.images import load_image
 from cnnfast.models.style.checkpoint import fingerprint
 from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate
 from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
-from cnnfast.models.style.network import build_extractor
+from cnnfast.models.style.network import build_extractor, network_kind
+from cnnfast.models.style.run import choose_device
 from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.style_files import check_model_path
 from cnnfast.models.style.training_files import TrainingFiles, read_checkpoint
 from cnnfast.models.style.training_step import Stop, StyleTraining, TrainingProgress, pl
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.models.style.vgg import VGGFeatures
-from cnnfast.weights import auto_weights
 
 if TYPE_CHECKING:
-    from cnnfast.models.style.data import Picture
+    from cnnfast.images.reading import Source
 
 __all__ = ["TrainingProgress", "train_fast_style"]
 
@@ -42,8 +41,8 @@ _USUAL_STRENGTH = 5.0
 
 
 def train_fast_style(
-    style: Picture,
-    images: str | os.PathLike[str] | Iterable[Picture],
+    style: Source,
+    images: str | os.PathLike[str] | Iterable[Source],
     *,
     network: TransformerNet | JohnsonNet | None = None,
     extractor: str | nn.Module = "auto",
@@ -152,7 +151,7 @@ def train_fast_style(
         False
     """
     _check(locals())
-    place = torch.device(device) if device is not None else default_device()
+    place = choose_device(None, device)
     precision = _precision(amp, place)
     features = _features(extractor, weights, preprocessing, style_layers, content_layers, precision)
     layers = _layers(features, style_layers, content_layers)
@@ -242,19 +241,11 @@ def _features(
         return extractor
     style, content = style_layers or FAST_STYLE_LAYERS, content_layers or FAST_CONTENT_LAYERS
     options: dict[str, Any] = {"weights": weights, "preprocessing": preprocessing}
-    kind = _network_kind(extractor, weights)
+    kind = network_kind(extractor, weights)
     if kind == "random":
         return build_extractor("random")
     taps = tuple(dict.fromkeys((*style, *content)))
     return build_extractor(kind, taps=taps, pool="max", compute_dtype=precision, **options)
-
-
-def _network_kind(extractor: str, weights: Any) -> str:
-    """What "auto" means on this machine; any other word is returned as it is."""
-    if extractor != "auto":
-        return extractor
-    given = not (isinstance(weights, str) and weights == "auto")
-    return "vgg" if given or auto_weights() is not None else "random"
 
 
 def _layers(

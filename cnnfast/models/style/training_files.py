@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cnnfast._atomic import atomic_write
+from cnnfast.models.style.checkpoint import check_settings, read_plain, save_checkpoint
 from cnnfast.models.style.style_files import save_style_network
 from cnnfast.models.style.training_step import StyleTraining, TrainingProgress, pl
 
@@ -24,8 +22,7 @@ class _WholeFiles(TorchCheckpointIO):
     """Checkpoints that are always either the old or the new one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+        save_checkpoint(checkpoint, path)
 
 
 def read_checkpoint(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,18 +33,10 @@ def read_checkpoint(path: str | os.PathLike[str], settings: Mapping[str, Any]) -
         OSError: the file cannot be read.
     """
     wanted = "train_fast_style: expected a checkpoint of its own"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f"{wanted}, got {os.fspath(path)}") from error
+    checkpoint = read_plain(path, wanted)
     if not isinstance(checkpoint, dict) or _KEY not in checkpoint:
         raise ValueError(f"{wanted}, got {os.fspath(path)}")
-    saved = checkpoint[_KEY]
-    names = [name for name in {**saved, **settings} if saved.get(name) != settings.get(name)]
-    if names:
-        expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
-        got = ", ".join(f"{name}={settings.get(name)!r}" for name in names)
-        raise ValueError(f"train_fast_style: expected the settings of the checkpoint ({expected}), got {got}")
+    check_settings("train_fast_style", checkpoint[_KEY], settings)
     return checkpoint
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cnnfast.images import load_image, size_for
 from cnnfast.models.style.checkpoint import load_checkpoint
+from cnnfast.models.style.network import network_kind
 from cnnfast.models.style.presets import STYLE_PRESETS, StylePreset
 from cnnfast.models.style.regions import StyleRegions, check_regions
 from cnnfast.models.style.run import Callback, choose_device
@@ -19,10 +20,9 @@ from cnnfast.models.style.settings import check_one_of, check_positive, choose_e
 from cnnfast.models.style.style_objective import StyleWeights
 from cnnfast.models.style.stylization import StyleSettings, Stylization, prepare_pictures
 from cnnfast.models.style.tiling import size_of
-from cnnfast.weights import auto_weights
 
 if TYPE_CHECKING:
-    from cnnfast.models.style.run import Source
+    from cnnfast.images.reading import Source
 
     Layers = Sequence[str] | Mapping[str, float]
 
@@ -183,8 +183,8 @@ def style_network(
         ('random',)
     """
     chosen = _choose_preset(preset)
-    if isinstance(extractor, str) and extractor == "auto" and options.get("weights", "auto") == "auto":
-        extractor = "vgg" if auto_weights() else "random"
+    if isinstance(extractor, str):
+        extractor = network_kind(extractor, options.get("weights", "auto"))
     target = torch.device("cpu" if device is None else device)
     if extractor == "random" and content_layers is None and style_layers is None:
         return choose_extractor("stylize", extractor, None, target, dtype, **options)
