@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,16 +13,23 @@ import torch
 from rich.console import Console
 
 import cnnfast
-from cnnfast.cli._parsing import check_output, parse_choice, parse_device
+from cnnfast.cli._parsing import (
+    check_outputs,
+    check_seed,
+    checkpoint_of,
+    describe_device,
+    parse_choice,
+    parse_device,
+)
 from cnnfast.cli._progress import format_seconds
-from cnnfast.cli._session import check_plot, plot_history, write_history
+from cnnfast.cli._run import NETWORKS
+from cnnfast.cli._session import check_plot, plot_history, signals_to, write_history
 from cnnfast.cli._steps import StepReporter
 from cnnfast.models.style.data import CROPS, find_pictures
 from cnnfast.models.style.style_files import check_model_path
 from cnnfast.models.style.transformer import CHANNELS, TransformerNet
 
 _AMP = {"auto": "auto", "float32": "none", "bfloat16": "bf16"}
-_NETWORKS = ("auto", "random", "vgg16", "vgg19")
 
 
 @dataclass(kw_only=True)
@@ -66,7 +70,7 @@ class Options:
     @property
     def checkpoint_path(self) -> Path:
         """The file of checkpoints, named or not."""
-        return self.checkpoint or self.output.with_name(f"{self.output.stem}.checkpoint.pt")
+        return checkpoint_of(self.output, self.checkpoint)
 
     @property
     def channels(self) -> tuple[int, int, int]:
@@ -95,17 +99,8 @@ class _Watch:
         self._reporter.update(progress.step, terms)
         return self.stop
 
-    @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the training after a checkpoint, a second one at once."""
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Ends the training after a checkpoint, when called again at once."""
         if self.stop or self.last is None:
             raise KeyboardInterrupt
         self.stop = True
@@ -125,7 +120,7 @@ def run(options: Options) -> int:
     started = time.monotonic()
     with StepReporter(steps, "steps", console) as reporter:
         watch = _Watch(reporter)
-        with watch.stoppable():
+        with signals_to(watch.on_signal):
             _train(options, pictures, steps, device, watch)
     if not first:
         return 0
@@ -142,7 +137,7 @@ def _train(options: Options, pictures: list[Path], steps: int, device: torch.dev
     with torch.random.fork_rng([]):
         torch.manual_seed(options.seed)
         network = TransformerNet(options.channels)
-    given = options.weights not in _NETWORKS
+    given = options.weights not in NETWORKS
     train_fast_style(
         options.style,
         pictures,
@@ -193,30 +188,24 @@ def check_options(options: Options) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
     if not 0 < options.width <= 8:
         raise ValueError(f"--width: expected a factor above 0 and up to 8, got {options.width}")
-    if not 0 <= options.seed < 2**63:
-        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {options.seed}")
+    check_seed(options.seed)
     check_model_path(options.output)
     if options.plot is not None:
         check_plot(options.plot)
     inputs = [options.style]
-    if options.weights not in _NETWORKS:
+    if options.weights not in NETWORKS:
         inputs.append(Path(options.weights))
-    resumed = [] if options.resume is None else [options.resume]
-    named = [path for path in (options.output, options.history, options.plot) if path is not None]
-    for index, path in enumerate(named):
-        check_output(path, inputs=[*inputs, *resumed], others=named[:index])
-    check_output(options.checkpoint_path, inputs=inputs, others=named)  # may be the file that the run is resumed from
+    others = (options.history, options.plot)
+    check_outputs(options.output, others, options.checkpoint, inputs=inputs, resume=options.resume)
 
 
 def _describe(options: Options, device: torch.device, pictures: int, steps: int) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     processes = options.devices * options.nodes
     share = f" on each of {processes} processes" if processes > 1 else ""
     side = options.image_size
-    return (
-        f"{device} ({name}); {pictures} pictures; {steps} steps of {options.batch} crops of {side}x{side} px{share}; "
-        f"channels {', '.join(map(str, options.channels))}"
-    )
+    crops = f"{options.batch} crops of {side}x{side} px{share}"
+    channels = ", ".join(map(str, options.channels))
+    return f"{describe_device(device)}; {pictures} pictures; {steps} steps of {crops}; channels {channels}"
 
 
 def _write_records(options: Options, watch: _Watch, finished: bool, seconds: float) -> None:

@@ -118,6 +118,44 @@ def parse_device(text: str) -> torch.device:
     return torch.device(text)
 
 
+def checkpoint_of(output: Path, named: Path | None) -> Path:
+    """The file of checkpoints, named or not.
+
+    Example:
+        >>> from cnnfast.cli._parsing import checkpoint_of
+        >>> checkpoint_of(Path("a/out.png"), None).name
+        'out.checkpoint.pt'
+    """
+    return named or output.with_name(f"{output.stem}.checkpoint.pt")
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError for a seed that generators do not take."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {seed}")
+
+
+def check_outputs(
+    output: Path, others: Iterable[Path | None], checkpoint: Path | None, *, inputs: Sequence[Path], resume: Path | None
+) -> None:
+    """Checks all files that a run writes, named or not; its checkpoint may be the one that it is resumed from.
+
+    Raises:
+        ValueError: as in `check_output`.
+    """
+    named = [output, *(path for path in others if path is not None)]
+    resumed = [] if resume is None else [resume]
+    for index, path in enumerate(named):
+        check_output(path, inputs=[*inputs, *resumed], others=named[:index])
+    check_output(checkpoint_of(output, checkpoint), inputs=inputs, others=named)
+
+
+def describe_device(device: torch.device) -> str:
+    """A device, with the GPU's name or the number of threads."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    return f"{device} ({name})"
+
+
 def check_output(path: Path, *, inputs: Iterable[Path] = (), others: Iterable[Path] = ()) -> None:
     """Find out before the work whether a file can be written, and that it is neither an input nor another output.
 

@@ -1,15 +1,19 @@
-"""Progress of a run of several levels: one live line on a terminal, a line every ten percent elsewhere."""
+"""Progress in one line, and that of a run of several levels."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cnnfast.models.style.run import AnyLevel, RunProgress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def format_seconds(seconds: float) -> str:
@@ -25,19 +29,16 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Reporter:
-    """Shows how far a run is. Work counts as pixels times iterations, so that finer levels weigh more."""
+class LiveLine:
+    """One line about a piece of work, kept up to date on a terminal, printed every ten percent elsewhere."""
 
-    def __init__(self, plan: Sequence[AnyLevel], console: Console) -> None:
-        self._work = [level.iterations * level.picture[0] * level.picture[1] for level in plan]
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Progress | None = None
         self._shown = 0
         self._time = 0.0
-        self._begin: tuple[float, float] | None = None
-        self._level, self._level_begin = 0, (0, 0.0)
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             columns = TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=20), TextColumn("{task.description}")
             self._live = Progress(*columns, console=self._console)
@@ -52,21 +53,38 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
 
+    def _skip(self, share: float) -> None:
+        """Takes note of a share that was done before."""
+        self._shown = int(10 * share)
+
+    def _show(self, share: float, line: str) -> None:
+        if self._live is not None:
+            self._live.update(self._task, completed=share, description=line)
+        elif int(10 * share) > self._shown:
+            self._shown = int(10 * share)
+            self._console.print(f"{100 * share:3.0f}%  {line}", highlight=False, soft_wrap=True)
+
+
+class Reporter(LiveLine):
+    """Shows how far a run is. Work counts as pixels times iterations, so that finer levels weigh more."""
+
+    def __init__(self, plan: Sequence[AnyLevel], console: Console) -> None:
+        super().__init__(console)
+        self._work = [level.iterations * level.picture[0] * level.picture[1] for level in plan]
+        self._begin: tuple[float, float] | None = None
+        self._level, self._level_begin = 0, (0, 0.0)
+
     def update(self, progress: RunProgress) -> None:
         """Takes note of one iteration."""
         done = self._share_done(progress)
         if self._begin is None:  # the first iteration of a resumed run is not the first of all
             share = self._share_done(progress, before=1)
-            self._begin, self._shown = (share, self._time), int(10 * share)
+            self._begin = (share, self._time)
+            self._skip(share)
         if progress.level != self._level:
             self._level, self._level_begin = progress.level, (progress.iteration - 1, self._time)
         self._time = time.monotonic()
-        line = self._describe(progress, done)
-        if self._live is not None:
-            self._live.update(self._task, completed=done, description=line)
-        elif int(10 * done) > self._shown:
-            self._shown = int(10 * done)
-            self._console.print(f"{100 * done:3.0f}%  {line}", highlight=False, soft_wrap=True)
+        self._show(done, self._describe(progress, done))
 
     def _share_done(self, progress: RunProgress, before: int = 0) -> float:
         finished = sum(self._work[: progress.level - 1])

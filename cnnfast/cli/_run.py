@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import cnnfast
-from cnnfast.cli._parsing import check_output, parse_choice, parse_size
+from cnnfast.cli._parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_choice, parse_size
 from cnnfast.cli._progress import Reporter, format_seconds
 from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, write_history
 from cnnfast.images import save_image, side_by_side
@@ -65,7 +65,7 @@ class Options(ABC):
     @property
     def checkpoint_path(self) -> Path:
         """The file of checkpoints, named or not."""
-        return self.checkpoint or self.output.with_name(f"{self.output.stem}.checkpoint.pt")
+        return checkpoint_of(self.output, self.checkpoint)
 
     @property
     def checkpoint_interval(self) -> int:
@@ -170,8 +170,7 @@ def check_options(options: Options) -> None:
     ):
         if value is not None and value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
-    if not 0 <= options.seed < 2**63:
-        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {options.seed}")
+    check_seed(options.seed)
     if options.size is not None:
         parse_size(options.size)
     _check_files(options)
@@ -186,20 +185,12 @@ def _check_files(options: Options) -> None:
     inputs = options.inputs
     if options.weights not in NETWORKS:
         inputs.append(Path(options.weights))
-    outputs = [options.output, options.side_by_side, options.history, options.plot]
-    named = [path for path in outputs if path is not None]
-    resumed = [] if options.resume is None else [options.resume]
-    for index, path in enumerate(named):
-        check_output(path, inputs=[*inputs, *resumed], others=named[:index])
-    check_output(options.checkpoint_path, inputs=inputs, others=named)  # may be the file that the run is resumed from
+    others = (options.side_by_side, options.history, options.plot)
+    check_outputs(options.output, others, options.checkpoint, inputs=inputs, resume=options.resume)
 
 
 def describe(job: Job) -> str:
     """One line with device, network, sizes of the levels and memory, and one with the notice of the weights."""
-    if job.device.type == "cuda":
-        device = f"{job.device} ({torch.cuda.get_device_name(job.device)})"
-    else:
-        device = f"{job.device} ({torch.get_num_threads()} threads)"
     sizes = ", ".join(_width_x_height(level.picture) for level in job.plan)
     iterations = "+".join(str(level.iterations) for level in job.plan)
     height, width = job.plan[-1].picture
@@ -209,7 +200,8 @@ def describe(job: Job) -> str:
     network, _, notice = str(job.network.description).partition("; ")
     if getattr(job.network, "compute_dtype", None) == torch.bfloat16:
         network += " in bfloat16"
-    line = f"{device}; {network}; levels {sizes} px; {iterations} iterations; about {amount} of memory"
+    work = f"levels {sizes} px; {iterations} iterations; about {amount} of memory"
+    line = f"{describe_device(job.device)}; {network}; {work}"
     return f"{line}\n{notice}" if notice else line
 
 

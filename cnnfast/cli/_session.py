@@ -1,4 +1,4 @@
-"""One run of texture synthesis from the command line: previews, checkpoints, and a good end whenever it is stopped."""
+"""One run over a picture from the command line: previews, checkpoints, and a good end whenever it is stopped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ from cnnfast.models.style.checkpoint import save_checkpoint
 from cnnfast.models.style.run import RunProgress
 
 _PLOTS = (".png", ".pdf", ".svg")
+
+
+@contextmanager
+def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call a function instead of what they did before."""
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
 
 
 class Stopped(Exception):
@@ -76,18 +87,15 @@ class Session:
             Stopped: it was stopped and saved.
             KeyboardInterrupt: it was stopped before there was anything to save.
         """
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        except KeyboardInterrupt:
-            if self.last is None:
-                raise
-            save_image(self.last.image(), self.output)
-            save_checkpoint(self.last.checkpoint(), self.checkpoint)
-            raise Stopped from None
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        with signals_to(self._on_signal):
+            try:
+                yield
+            except KeyboardInterrupt:
+                if self.last is None:
+                    raise
+                save_image(self.last.image(), self.output)
+                save_checkpoint(self.last.checkpoint(), self.checkpoint)
+                raise Stopped from None
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.last is None or self._stop:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnfast.cli import _fast_style_apply, _fast_style_train
+from cnnfast.cli._options import Checkpoint, Device, Plot, Preprocessing, Resume
 from cnnfast.cli._parsing import check_output, parse_device, parse_size
 
 app = typer.Typer(
@@ -37,21 +38,19 @@ def train(
     weights: Annotated[
         str, typer.Option(help="of the loss network: auto, random (filters without training), or a VGG file")
     ] = "auto",
-    preprocessing: Annotated[str, typer.Option(help="input convention of a weights file that does not tell")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    preprocessing: Preprocessing = "auto",
+    device: Device = "auto",
     devices: Annotated[int, typer.Option(help="GPUs, or processes on the CPU, of each machine")] = 1,
     nodes: Annotated[int, typer.Option(help="machines; start the same command on each")] = 1,
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (mixed precision)")] = "auto",
     workers: Annotated[int, typer.Option(help="processes that read pictures")] = 2,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="file to continue from; default: OUTPUT.checkpoint.pt")
-    ] = None,
+    checkpoint: Checkpoint = None,
     checkpoint_every: Annotated[int, typer.Option(help="steps between checkpoints, and copies of the output")] = 500,
-    resume: Annotated[Path | None, typer.Option(help="checkpoint to continue, with the options of its run")] = None,
+    resume: Resume = None,
     log: Annotated[Path | None, typer.Option(help="folder for a log of the losses")] = None,
     log_format: Annotated[str, typer.Option(help="csv or tensorboard")] = "csv",
     history: Annotated[Path | None, typer.Option(help="write the loss of every step as JSON")] = None,
-    plot: Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")] = None,
+    plot: Plot = None,
 ) -> int:
     """Train a network that gives pictures the style of STYLE.
 
@@ -78,7 +77,7 @@ def apply(
         str, typer.Option(help="rows to evaluate at a time, with the same result: auto (where memory is short), off, N")
     ] = "auto",
     dtype: Annotated[str, typer.Option(help="of the convolutions: auto, float32 or bfloat16")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    device: Device = "auto",
     alpha: Annotated[str, typer.Option(help="transparency: white (compose on white) or drop")] = "white",
     ending: Annotated[
         str | None, typer.Option("--format", help="png, jpg, webp, tif or bmp in a folder; default: each its own")

@@ -8,13 +8,27 @@ from typing import Annotated
 
 import typer
 
+from cnnfast.cli._options import (
+    Checkpoint,
+    CheckpointEvery,
+    ComputeDtype,
+    Device,
+    History,
+    Iterations,
+    Picture,
+    Plot,
+    Preprocessing,
+    PreviewEvery,
+    Resume,
+    Weights,
+)
 from cnnfast.cli._style_run import Options, run
 
 
 def style(
     content: Annotated[Path, typer.Argument(help="picture whose content to keep")],
     styles: Annotated[list[Path], typer.Argument(help="pictures whose style to take", metavar="STYLE...")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="picture to write; its ending chooses the format")],
+    output: Picture,
     size: Annotated[str, typer.Option(help="longest side in px, or WIDTHxHEIGHT")] = "512",
     preset: Annotated[
         str, typer.Option(help="cnnfast, or the settings of another program: gatys2016, neural-style, crowson")
@@ -50,34 +64,25 @@ def style(
         str | None, typer.Option(help="start from content, noise or a picture; default: the preset's")
     ] = None,
     levels: Annotated[int | None, typer.Option(help="sizes to go through, coarse to fine; default: automatic")] = None,
-    iterations: Annotated[int | None, typer.Option(help="of the finest level; coarser ones in proportion")] = None,
+    iterations: Iterations = None,
     content_layers: Annotated[str | None, typer.Option(help="names, with weights if wanted: relu4_2=1")] = None,
     style_layers: Annotated[str | None, typer.Option(help="names, with weights if wanted: relu1_1,relu2_1=0.5")] = None,
-    weights: Annotated[
-        str, typer.Option(help="auto, random (filters without training), or a file of VGG weights")
-    ] = "auto",
-    preprocessing: Annotated[str, typer.Option(help="input convention of a weights file that does not tell")] = "auto",
+    weights: Weights = "auto",
+    preprocessing: Preprocessing = "auto",
     optimizer: Annotated[str | None, typer.Option(help="lbfgs, or adam (less memory); default: the preset's")] = None,
     seed: Annotated[int, typer.Option(help="of the noise it may start from")] = 0,
     alpha: Annotated[str, typer.Option(help="transparency of pictures: white (compose on white) or drop")] = "white",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="of the convolutions: float32, bfloat16, or auto (bfloat16 where it is fast)")
-    ] = "auto",
-    preview_every: Annotated[int, typer.Option(help="iterations between previews written to the output; 0: none")] = 25,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="file to continue from; default: OUTPUT.checkpoint.pt")
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(help="iterations between checkpoints; default: 25 with --checkpoint, else when stopped"),
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="checkpoint to continue, with the options of its run")] = None,
+    device: Device = "auto",
+    dtype: ComputeDtype = "auto",
+    preview_every: PreviewEvery = 25,
+    checkpoint: Checkpoint = None,
+    checkpoint_every: CheckpointEvery = None,
+    resume: Resume = None,
     side_by_side: Annotated[
         Path | None, typer.Option(help="write content, styles (as they were used) and result in a row")
     ] = None,
-    history: Annotated[Path | None, typer.Option(help="write the loss of every iteration as JSON")] = None,
-    plot: Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")] = None,
+    history: History = None,
+    plot: Plot = None,
 ) -> int:
     """Paint the content of CONTENT in the style of one or more pictures STYLE.
 

@@ -8,12 +8,26 @@ from typing import Annotated
 
 import typer
 
+from cnnfast.cli._options import (
+    Checkpoint,
+    CheckpointEvery,
+    ComputeDtype,
+    Device,
+    History,
+    Iterations,
+    Picture,
+    Plot,
+    Preprocessing,
+    PreviewEvery,
+    Resume,
+    Weights,
+)
 from cnnfast.cli._texture_run import Options, run
 
 
 def texture(
     sample: Annotated[Path, typer.Argument(help="picture of the texture")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="picture to write; its ending chooses the format")],
+    output: Picture,
     size: Annotated[str | None, typer.Option(help="longest side in px, or WIDTHxHEIGHT; default: the sample's")] = None,
     scale: Annotated[
         float | None,
@@ -27,34 +41,25 @@ def texture(
     tileable: Annotated[
         bool, typer.Option("--tileable", help="make the result fit its own copies on all sides")
     ] = False,
-    iterations: Annotated[int | None, typer.Option(help="of the finest level; coarser ones in proportion")] = None,
+    iterations: Iterations = None,
     preset: Annotated[str, typer.Option(help="fast or good (more iterations)")] = "fast",
     layers: Annotated[str | None, typer.Option(help="names, with weights if wanted: relu1_1,pool1=0.5")] = None,
-    weights: Annotated[
-        str, typer.Option(help="auto, random (filters without training), or a file of VGG weights")
-    ] = "auto",
-    preprocessing: Annotated[str, typer.Option(help="input convention of a weights file that does not tell")] = "auto",
+    weights: Weights = "auto",
+    preprocessing: Preprocessing = "auto",
     optimizer: Annotated[str, typer.Option(help="lbfgs, or adam (less memory)")] = "lbfgs",
     no_match_histogram: Annotated[
         bool, typer.Option("--no-match-histogram", help="leave the result's colours as optimised")
     ] = False,
     seed: Annotated[int, typer.Option(help="of the noise it starts from")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="of the convolutions: float32, bfloat16, or auto (bfloat16 where it is fast)")
-    ] = "float32",
-    preview_every: Annotated[int, typer.Option(help="iterations between previews written to the output; 0: none")] = 25,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="file to continue from; default: OUTPUT.checkpoint.pt")
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(help="iterations between checkpoints; default: 25 with --checkpoint, else when stopped"),
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(help="checkpoint to continue, with the options of its run")] = None,
+    device: Device = "auto",
+    dtype: ComputeDtype = "float32",
+    preview_every: PreviewEvery = 25,
+    checkpoint: Checkpoint = None,
+    checkpoint_every: CheckpointEvery = None,
+    resume: Resume = None,
     side_by_side: Annotated[Path | None, typer.Option(help="write sample and result next to each other")] = None,
-    history: Annotated[Path | None, typer.Option(help="write the loss of every iteration as JSON")] = None,
-    plot: Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")] = None,
+    history: History = None,
+    plot: Plot = None,
 ) -> int:
     """Synthesise a new picture with the texture of SAMPLE.
 
