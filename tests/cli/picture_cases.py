@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 RANDOM = ("--weights", "random", "--iterations", "3")
+CHECKPOINTS = ("--checkpoint", "run.pt", "--checkpoint-every", "1")
 
 
 def size_of(path: Path | str) -> tuple[int, int]:

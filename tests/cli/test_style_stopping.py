@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from picture_cases import Run
+from picture_cases import CHECKPOINTS, Run
 
 from cnnfast.cli import main
 from cnnfast.images import load_image, save_image
@@ -45,7 +45,7 @@ def resume(cnnfast, unbroken, tiny_vgg, checkpoint) -> None:
 
 
 def test_kill_9_then_resume_gives_the_same_picture(cnnfast, tmp_path, unbroken, tiny_vgg, environment):
-    arguments = (*words(unbroken[0], tiny_vgg), "-o", "out.png", "--checkpoint", "run.pt", "--checkpoint-every", 1)
+    arguments = (*words(unbroken[0], tiny_vgg), "-o", "out.png", *CHECKPOINTS)
     status, _, _ = Run(environment, tmp_path, *arguments).stop(signal.SIGKILL, tmp_path / "run.pt")
     assert status == -signal.SIGKILL
     assert load_image("out.png").shape == (3, 24, 28)  # whole, if only half done

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from picture_cases import RANDOM, Run, size_of
+from picture_cases import CHECKPOINTS, RANDOM, Run, size_of
 
 from cnnfast.cli import main
 from cnnfast.images import load_image, save_image
@@ -42,19 +42,7 @@ class TestStopping:
         return Path("resumed.png").read_bytes(), json.loads(Path("resumed.json").read_text())["history"]
 
     def test_kill_9_then_resume_gives_the_same_picture(self, cnnfast, sample, long, tmp_path, unbroken, environment):
-        run = Run(
-            environment,
-            tmp_path,
-            "texture",
-            sample,
-            *long,
-            "-o",
-            "out.png",
-            "--checkpoint",
-            "run.pt",
-            "--checkpoint-every",
-            1,
-        )
+        run = Run(environment, tmp_path, "texture", sample, *long, "-o", "out.png", *CHECKPOINTS)
         status, _, _ = run.stop(signal.SIGKILL, tmp_path / "run.pt")
         assert status == -signal.SIGKILL
         assert load_image("out.png").shape == (3, 24, 28)  # whole, if only half done
@@ -62,20 +50,8 @@ class TestStopping:
         assert self.resume(cnnfast, sample, long, "run.pt") == unbroken
 
     def test_kill_9_before_the_first_preview_leaves_no_output(self, sample, long, tmp_path, environment):
-        run = Run(
-            environment,
-            tmp_path,
-            "texture",
-            sample,
-            "-o",
-            "out.png",
-            "--preview-every",
-            0,
-            "--checkpoint",
-            "run.pt",
-            "--checkpoint-every",
-            1,
-        )
+        words = ("texture", sample, "-o", "out.png", "--preview-every", 0, *CHECKPOINTS)
+        run = Run(environment, tmp_path, *words)
         run.stop(signal.SIGKILL, tmp_path / "run.pt", changes=1)
         assert not (tmp_path / "out.png").exists()
 

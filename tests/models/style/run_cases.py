@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import torch
 
 from cnnfast.models.style.network import RandomFilterFeatures
@@ -33,6 +35,24 @@ def stop_at(count, keep, error=Stop):
 
     callback.calls = 0
     return callback
+
+
+@contextmanager
+def interrupted_in_call(network, number):
+    """Within, a network's `forward` raises KeyboardInterrupt in one of its calls."""
+    forward, calls = network.forward, []
+
+    def interrupted(image):
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return forward(image)
+
+    network.forward = interrupted
+    try:
+        yield
+    finally:
+        network.forward = forward
 
 
 class Spoiled(torch.nn.Module):

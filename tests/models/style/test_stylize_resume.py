@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from run_cases import Spoiled, Stop, small_network, smooth_noise, stop_at
+from run_cases import Spoiled, Stop, interrupted_in_call, small_network, smooth_noise, stop_at
 
 from cnnfast.models.style.presets import STYLE_PRESETS
 from cnnfast.models.style.regions import StyleRegions
@@ -55,18 +55,9 @@ class TestResume:
         network = small_network()
         options = {"size": None, "levels": 1, "iterations": 9, "extractor": network}
         whole = stylize(*pictures, **options)
-        forward, calls, progress = network.forward, [], []
-
-        def interrupted(image):
-            calls.append(1)
-            if len(calls) == 8:
-                raise KeyboardInterrupt
-            return forward(image)
-
-        network.forward = interrupted
-        with pytest.raises(KeyboardInterrupt):
+        progress = []
+        with interrupted_in_call(network, 8), pytest.raises(KeyboardInterrupt):
             stylize(*pictures, callback=progress.append, **options)
-        network.forward = forward
         assert torch.isfinite(progress[-1].image()).all()
         assert torch.equal(stylize(*pictures, resume=progress[-1].checkpoint(), **options), whole)
 

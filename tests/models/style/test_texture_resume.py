@@ -4,7 +4,7 @@ import io
 
 import pytest
 import torch
-from run_cases import Spoiled, Stop, small_network, smooth_noise, stop_at
+from run_cases import Spoiled, Stop, interrupted_in_call, small_network, smooth_noise, stop_at
 
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.texture import synthesize_texture
@@ -35,18 +35,9 @@ class TestResume:
         network = small_network()
         options = {"iterations": 9, "extractor": network}
         whole = synthesize_texture(sample, **options)
-        forward, calls, progress = network.forward, [], []
-
-        def interrupted(image):
-            calls.append(1)
-            if len(calls) == 8:
-                raise KeyboardInterrupt
-            return forward(image)
-
-        network.forward = interrupted
-        with pytest.raises(KeyboardInterrupt):
+        progress = []
+        with interrupted_in_call(network, 8), pytest.raises(KeyboardInterrupt):
             synthesize_texture(sample, callback=progress.append, **options)
-        network.forward = forward
         checkpoint = progress[-1].checkpoint()
         assert torch.isfinite(progress[-1].image()).all()
         assert torch.equal(synthesize_texture(sample, resume=checkpoint, **options), whole)
