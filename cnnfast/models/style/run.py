@@ -60,9 +60,10 @@ class AnyLevel(Protocol):
 
 
 Objective = TypeVar("Objective", bound=PictureObjective)
+LevelKind = TypeVar("LevelKind", bound=AnyLevel)
 
 
-class LevelRun(ABC, Generic[Objective]):
+class LevelRun(ABC, Generic[Objective, LevelKind]):
     """One run. `_position` is the level and its optimiser, replaced together so that a checkpoint is always whole.
 
     Args:
@@ -79,12 +80,12 @@ class LevelRun(ABC, Generic[Objective]):
         kind: str,
         network: nn.Module,
         objective: Objective,
-        plan: Sequence[AnyLevel],
+        plan: Sequence[LevelKind],
         tiles: Sequence[int | None],
         callback: Callback | None,
     ) -> None:
         self._kind, self._network, self._objective = kind, network, objective
-        self._levels, self._tiles, self._callback = plan, tiles, callback
+        self._plan, self._tiles, self._callback = plan, tiles, callback
         self._position: tuple[int, PictureOptimizer] | None = None
         self._history: list[list[float]] = []
 
@@ -96,7 +97,7 @@ class LevelRun(ABC, Generic[Objective]):
             index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
             self._history = [list(entry) for entry in checkpoint["history"]]
         try:
-            while index < len(self._levels):
+            while index < len(self._plan):
                 optimizer = self._begin(index, picture, previous)
                 if checkpoint is not None:
                     optimizer.load_state_dict(checkpoint["optimizer"])
@@ -127,7 +128,7 @@ class LevelRun(ABC, Generic[Objective]):
         return picture.clamp(0, 1).expand(3, -1, -1).clone()
 
     def _optimize(self, index: int, optimizer: PictureOptimizer) -> None:
-        level = self._levels[index]
+        level = self._plan[index]
         while optimizer.iterations < level.iterations and not optimizer.stalled:
             loss = self._objective.relative(optimizer.step())
             self._history.append([index + 1, optimizer.iterations, loss])
@@ -135,7 +136,7 @@ class LevelRun(ABC, Generic[Objective]):
                 self._callback(
                     RunProgress(
                         index + 1,
-                        len(self._levels),
+                        len(self._plan),
                         optimizer.iterations,
                         level.iterations,
                         loss,

@@ -82,7 +82,7 @@ def prepare_pictures(content: Tensor, styles: list[Tensor], preserve_color: str 
     return Pictures(original, content, styles)
 
 
-class Stylization(LevelRun[StyleObjective]):
+class Stylization(LevelRun[StyleObjective, StyleLevel]):
     """One run; arguments checked by :func:`~cnnfast.models.style.transfer.stylize`."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Stylization(LevelRun[StyleObjective]):
         callback: Callback | None,
     ) -> None:
         self._pictures, self._weights, self._blends = pictures, weights, blends
-        self._plan, self._settings, self._regions, self._start = plan, settings, regions, start
+        self._settings, self._regions, self._start = settings, regions, start
         # What is grey stays so, with a third of the optimiser's memory.
         self._channels = 1 if all(map(is_grey, (pictures.content, *pictures.styles))) else 3
         seen = [[("content", level.picture), *(("style", size) for size in level.styles)] for level in plan]

@@ -149,7 +149,7 @@ def plan_texture(
     return plan_levels(sample, picture, levels=levels, iterations=iterations, preset=preset, multiple=multiple)
 
 
-class _Synthesis(LevelRun[TextureObjective]):
+class _Synthesis(LevelRun[TextureObjective, Level]):
     """One run."""
 
     def __init__(
@@ -164,7 +164,7 @@ class _Synthesis(LevelRun[TextureObjective]):
         callback: Callback | None,
     ) -> None:
         self._sample = sample[:1] if is_grey(sample) else sample
-        self._layers, self._plan, self._settings, self._start = layers, plan, settings, start
+        self._layers, self._settings, self._start = layers, settings, start
         self.pixel_weight = None if pixel_weight is None else _check_pixel_weight(pixel_weight, sample)
         padding = "circular" if settings.tileable else None
         super().__init__(
