@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from cnnfast._atomic import atomic_write
+from cnnfast._checkpoint import save_checkpoint
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.style.checkpoint import save_checkpoint
 from cnnfast.models.style.run import RunProgress
 
 _PLOTS = (".png", ".pdf", ".svg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from cnnfast._atomic import atomic_write
 
 
 class WeightsError(ValueError):
@@ -75,6 +78,69 @@ def read_tensors(path: Path, function: str) -> TensorFile:
     except Exception as error:  # the parsers of damaged files raise nearly every type there is
         what = "is damaged" if package else "is damaged or holds objects other than tensors, which are never loaded"
         raise WeightsError(f"{expected}, got {path} which {what} ({type(error).__name__})") from error
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write what `read_tensors` reads, so that the file is always either the old or the new one, whole.
+
+    A .safetensors file gets the metadata in its header; any other one is PyTorch's: a dict of the metadata and
+    "state_dict", or without metadata the bare state dict.
+
+    Raises:
+        OSError: the file cannot be written.
+        ImportError: safetensors is not installed.
+    """
+    path = Path(path)
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        # Modules that share a parameter have it under several names, which safetensors does not take.
+        state[name] = plain.clone() if plain.data_ptr() in seen else plain
+        seen.add(plain.data_ptr())
+    if path.suffix.lower() == ".safetensors":
+        save_file = safetensors_for("write_tensors").save_file
+        with atomic_write(path) as temporary:
+            save_file(state, temporary, metadata=dict(metadata))
+        return
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        # Given a path, torch would make its name a part of the contents.
+        torch.save({**metadata, "state_dict": state} if metadata else state, file)
+
+
+def safetensors_for(function: str) -> Any:
+    """The module safetensors.torch.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError(
+            f"{function}: expected the package safetensors for files of this ending, got none; "
+            "install it with: pip install 'cnnfast[models]'"
+        ) from error
+    return safetensors.torch
+
+
+def check_tensors(expected: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not exactly those of a network, with values that are all finite.
+
+    Raises:
+        WeightsError: they are not; the message begins with what was expected.
+    """
+    own = network.state_dict()
+    for name in own:
+        if name not in tensors:
+            raise WeightsError(f"{expected}, got a file without {name}")
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise WeightsError(f"{expected}, got a file with {name}, which no such network has")
+        if tensor.shape != own[name].shape:
+            raise WeightsError(f"{expected}, got {name} {list(tensor.shape)} in the place of {list(own[name].shape)}")
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{expected}, got {name} with values that are NaN or infinite")
 
 
 def _import(package: str, function: str, path: Path) -> ModuleType:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from cnnfast.images import ImageError, load_image, resize
 
@@ -68,9 +68,9 @@ class Crops(NamedTuple):
 class TrainingPictures(Dataset[Crops]):
     """Square crops of pictures; one that cannot be read is skipped, and the next one taken.
 
-    A key is (number of the crop since the beginning of training, number of the picture). With crop "random" the
-    picture is reduced to a shortest side of 1 to 1.5 times the crop's, cut at a random place and mirrored or not, with
-    "center" reduced to the crop's side and cut in the middle. Smaller pictures are enlarged.
+    Keys are those of :class:`~cnnfast.training.batches.TrainingBatches`. With crop "random" the picture is reduced to a
+    shortest side of 1 to 1.5 times the crop's, cut at a random place and mirrored or not, with "center" reduced to the
+    crop's side and cut in the middle. Smaller pictures are enlarged.
 
     Args:
         sources: whatever :func:`cnnfast.images.load_image` takes.
@@ -125,63 +125,6 @@ class TrainingPictures(Dataset[Crops]):
 def collate(crops: Sequence[Crops]) -> Crops:
     """Crops to a batch."""
     return Crops(torch.cat([crop.pictures for crop in crops]), [line for crop in crops for line in crop.skipped])
-
-
-class TrainingBatches(Sampler[list[tuple[int, int]]]):
-    """Keys of `TrainingPictures`, batch by batch, the pictures of every epoch in a new order.
-
-    Step s of N processes with batches of B takes the crops s N B to (s + 1) N B, process r every N-th from r on. So N
-    processes see together what one process with batches of N B sees, and a run that is taken up at step s sees what
-    the unbroken one does.
-
-    Args:
-        pictures: number of pictures.
-        batch_size: B, of each process.
-        steps: number of all steps.
-        start: first step.
-        seed: of the orders.
-        rank: r.
-        processes: N.
-
-    Example:
-        >>> from cnnfast.models.style.data import TrainingBatches
-        >>> whole = [key for batch in TrainingBatches(5, 4, 3) for key in batch]
-        >>> halves = [list(TrainingBatches(5, 2, 3, rank=rank, processes=2)) for rank in (0, 1)]
-        >>> sorted(halves[0][2] + halves[1][2]) == whole[8:12]
-        True
-    """
-
-    def __init__(
-        self,
-        pictures: int,
-        batch_size: int,
-        steps: int,
-        *,
-        start: int = 0,
-        seed: int = 0,
-        rank: int = 0,
-        processes: int = 1,
-    ) -> None:
-        self._pictures, self._batch_size, self._steps, self._start = pictures, batch_size, steps, start
-        self._seed, self._rank, self._processes = seed, rank, processes
-
-    def __len__(self) -> int:
-        """Number of all steps, those before the first one included."""
-        return self._steps
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """From the first step to the last."""
-        epoch, order = -1, torch.empty(0, dtype=torch.int64)
-        for step in range(self._start, self._steps):
-            begin = step * self._processes * self._batch_size + self._rank
-            batch = []
-            for ordinal in range(begin, begin + self._processes * self._batch_size, self._processes):
-                if ordinal // self._pictures != epoch:
-                    epoch = ordinal // self._pictures
-                    generator = torch.Generator().manual_seed((self._seed * 999_983 + epoch) % 2**63)
-                    order = torch.randperm(self._pictures, generator=generator)
-                batch.append((ordinal, int(order[ordinal % self._pictures])))
-            yield batch
 
 
 def as_sources(images: Any) -> list[Any]:

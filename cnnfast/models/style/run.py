@@ -11,8 +11,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from cnnfast._checkpoint import check_settings
 from cnnfast._extension import default_device
-from cnnfast.models.style.checkpoint import KINDS, check_settings, checkpoint_format
+from cnnfast.models.style.checkpoint import KINDS, checkpoint_format
 from cnnfast.models.style.memory import plan_tile
 from cnnfast.models.style.objective import PictureObjective
 from cnnfast.models.style.optimizer import PictureOptimizer

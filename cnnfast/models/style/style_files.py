@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from cnnfast._atomic import atomic_write
 from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.transformer import TransformerNet, transformer_channels
-from cnnfast.weights.files import WeightsError, read_tensors
+from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
 
 _BARE = (".pth", ".model")
 _ENDINGS = (*_BARE, ".pt", ".safetensors")
@@ -42,7 +40,7 @@ def check_model_path(path: str | os.PathLike[str], kind: str = "transformer") ->
     if suffix not in allowed:
         raise ValueError(f"save_style_network: expected a path ending in {', '.join(allowed)}, got {os.fspath(path)}")
     if suffix == ".safetensors":
-        _safetensors("save_style_network")
+        safetensors_for("save_style_network")
 
 
 def save_style_network(
@@ -78,31 +76,14 @@ def save_style_network(
         ((4, 6, 8), 'waves')
     """
     check_model_path(path, network.kind)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     about = {
         "arch": network.kind,
         "options": json.dumps(network.options()),
         "style": style,
         "settings": json.dumps(dict(settings or {})),
     }
-    suffix = Path(path).suffix.lower()
-    with atomic_write(path) as temporary:
-        if suffix == ".safetensors":
-            _safetensors("save_style_network").save_file(state, temporary, metadata=about)
-        else:
-            with open(temporary, "wb") as file:  # a path's name would become part of the contents
-                torch.save(state if suffix in _BARE else {**about, "state_dict": state}, file)
-
-
-def _safetensors(function: str) -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError(
-            f"{function}: expected the package safetensors for files of this ending, got none; "
-            "install it with: pip install 'cnnfast[models]'"
-        ) from error
-    return safetensors.torch
+    bare = Path(path).suffix.lower() in _BARE
+    write_tensors(path, network.state_dict(), {} if bare else about)
 
 
 def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
@@ -137,7 +118,7 @@ def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
         raise WeightsError(f"{expected}, got: {error}") from error
     if isinstance(network, TransformerNet):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(_UNUSED)}
-    _check_tensors(expected, network, tensors)
+    check_tensors(expected, network, tensors)
     network.load_state_dict(tensors)
     return StyleModel(network.eval().requires_grad_(False), content.metadata.get("style", ""), settings)
 
@@ -152,18 +133,3 @@ def _build(kind: str, options: dict[str, Any], tensors: Mapping[str, Tensor]) ->
         first = next(iter(tensors), None)
         raise ValueError("no tensors" if first is None else f"a file without conv1.conv2d.weight, but with {first}")
     return TransformerNet(channels)
-
-
-def _check_tensors(expected: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Raises WeightsError unless the tensors are exactly those of the network, and finite."""
-    own = network.state_dict()
-    for name in own:
-        if name not in tensors:
-            raise WeightsError(f"{expected}, got a file without {name}")
-    for name, tensor in tensors.items():
-        if name not in own:
-            raise WeightsError(f"{expected}, got a file with {name}, which no such network has")
-        if tensor.shape != own[name].shape:
-            raise WeightsError(f"{expected}, got {name} {list(tensor.shape)} in the place of {list(own[name].shape)}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{expected}, got {name} with values that are NaN or infinite")

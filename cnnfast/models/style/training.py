@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +13,26 @@ from torch.utils.data import DataLoader
 
 from cnnfast.images import load_image
 from cnnfast.models.style.checkpoint import fingerprint
-from cnnfast.models.style.data import TrainingBatches, TrainingPictures, as_sources, collate
+from cnnfast.models.style.data import TrainingPictures, as_sources, collate
 from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.models.style.network import build_extractor, network_kind
 from cnnfast.models.style.run import choose_device
 from cnnfast.models.style.settings import fast_dtype
-from cnnfast.models.style.style_files import check_model_path
-from cnnfast.models.style.training_files import TrainingFiles, read_checkpoint
-from cnnfast.models.style.training_step import Stop, StyleTraining, TrainingProgress, pl
+from cnnfast.models.style.style_files import check_model_path, save_style_network
+from cnnfast.models.style.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.models.style.vgg import VGGFeatures
+from cnnfast.training.batches import TrainingBatches
+from cnnfast.training.files import TrainingFiles, read_checkpoint
+from cnnfast.training.fit import check_numbers, fit
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
 
 __all__ = ["TrainingProgress", "train_fast_style"]
 
-LOGGERS = ("csv", "tensorboard")
-AMP = ("auto", "bf16", "none")
+_NAME = "train_fast_style"
 # Weights of the PyTorch examples, made for torchvision's VGG-16.
 _EXAMPLES_CONTENT, _EXAMPLES_STYLE = 1e5, 1e10
 _USUAL_STRENGTH = 5.0
@@ -180,13 +178,19 @@ def train_fast_style(
         "seed": seed,
     }
     network.train().requires_grad_(True)
-    saved = None if resume is None else read_checkpoint(resume, settings)
+    saved = None if resume is None else read_checkpoint(_NAME, resume, settings)
     losses = PerceptualLoss(features, target, *layers)
-    module = StyleTraining(network, losses, weighting, lr=lr, steps=steps, precision=precision)
+    module = StyleTraining(network, losses, weighting, lr=lr, steps=steps)
     if saved is not None:
         module.restore(saved)
     name = Path(style).stem if isinstance(style, str | os.PathLike) else ""
-    files = TrainingFiles(out, checkpoint, checkpoint_every, name, settings, callback, log_every)
+
+    def write(trained: StyleTraining) -> None:
+        if out is not None:
+            facts = {**settings, "steps": trained.step}
+            save_style_network(trained.network, out, style=name, settings=facts)
+
+    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, settings, callback, log_every)
 
     def loader(rank: int) -> DataLoader[Any]:
         batches = TrainingBatches(
@@ -195,25 +199,22 @@ def train_fast_style(
         return DataLoader(pictures, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
     if module.step < steps:
-        _fit(module, loader, files, place, devices, nodes, precision, log_dir, log_format)
-    elif out is not None:
-        files.write_model(module)
+        processes_and_log: dict[str, Any] = {
+            "devices": devices,
+            "nodes": nodes,
+            "log_dir": log_dir,
+            "log_format": log_format,
+        }
+        fit(module, loader, files, place, function=_NAME, precision=precision, **processes_and_log)
+    else:
+        write(module)
     return network.eval()
 
 
 def _check(options: dict[str, Any]) -> None:
-    for name in ("epochs", "batch_size", "image_size", "checkpoint_every", "log_every", "devices", "nodes"):
-        if options[name] < 1:
-            raise ValueError(f"train_fast_style: expected {name} of at least 1, got {options[name]}")
-    if options["max_steps"] is not None and options["max_steps"] < 1:
-        raise ValueError(f"train_fast_style: expected max_steps of at least 1, got {options['max_steps']}")
-    if options["workers"] < 0:
-        raise ValueError(f"train_fast_style: expected workers of at least 0, got {options['workers']}")
-    if not 0 < options["lr"] < float("inf"):
-        raise ValueError(f"train_fast_style: expected a positive lr, got {options['lr']}")
-    for name, allowed in (("amp", AMP), ("log_format", LOGGERS)):
-        if options[name] not in allowed:
-            raise ValueError(f"train_fast_style: expected {name} among {', '.join(allowed)}, got {options[name]!r}")
+    check_numbers(_NAME, options)
+    if options["image_size"] < 1:
+        raise ValueError(f"train_fast_style: expected image_size of at least 1, got {options['image_size']}")
     network = options["network"]
     if not (network is None or isinstance(network, TransformerNet | JohnsonNet)):
         got = type(network).__name__
@@ -267,70 +268,3 @@ def _weighting(
     if published and content is None and style is None:
         content, style = _EXAMPLES_CONTENT, _EXAMPLES_STYLE * strength / _USUAL_STRENGTH
     return TermWeights(1.0 if content is None else content, style, tv, strength=strength)
-
-
-def _fit(
-    module: StyleTraining,
-    loader: Callable[[int], DataLoader[Any]],
-    files: TrainingFiles,
-    device: torch.device,
-    devices: int,
-    nodes: int,
-    precision: torch.dtype,
-    log_dir: str | os.PathLike[str] | None,
-    log_format: str,
-) -> None:
-    gpu = device.type == "cuda"
-    chosen: int | list[int] = [device.index] if gpu and devices == 1 and device.index is not None else devices
-    with _quiet():
-        trainer = pl.Trainer(
-            accelerator="gpu" if gpu else device.type,
-            devices=chosen,
-            num_nodes=nodes,
-            strategy="ddp" if devices * nodes > 1 else "auto",
-            precision="bf16-mixed" if precision == torch.bfloat16 else "32-true",
-            max_epochs=1,
-            logger=_logger(log_dir, log_format),
-            callbacks=[files],
-            plugins=[files.checkpoint_io],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        try:
-            trainer.fit(module, loader(trainer.global_rank))
-        except Stop as stop:
-            raise RuntimeError(str(stop)) from None
-
-
-def _logger(folder: str | os.PathLike[str] | None, kind: str) -> Any:
-    if folder is None:
-        return False
-    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-
-    if kind == "csv":
-        return CSVLogger(str(folder), name="")
-    try:
-        return TensorBoardLogger(str(folder), name="")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "train_fast_style: expected the package tensorboard for its log, got none; "
-            "install it with: pip install 'cnnfast[train]'"
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's announcements and advice."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

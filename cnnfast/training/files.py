@@ -1,4 +1,4 @@
-"""What the training of a style network writes: checkpoints, the network, entries of a log."""
+"""What a training writes: checkpoints, the network, entries of a log."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cnnfast.models.style.checkpoint import check_settings, read_plain, save_checkpoint
-from cnnfast.models.style.style_files import save_style_network
-from cnnfast.models.style.training_step import StyleTraining, TrainingProgress, pl
+from cnnfast._checkpoint import check_settings, read_plain, save_checkpoint
+from cnnfast.training.lightning import pl
+from cnnfast.training.step import Training
 
 logger = logging.getLogger(__name__)
-
-_KEY = "cnnfast_fast_style"
 
 
 class _WholeFiles(TorchCheckpointIO):
@@ -25,18 +23,23 @@ class _WholeFiles(TorchCheckpointIO):
         save_checkpoint(checkpoint, path)
 
 
-def read_checkpoint(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint of a training with these settings, read without running any code in it.
+def _key(function: str) -> str:
+    """Under which a checkpoint has the settings of the training."""
+    return f"cnnfast_{function.removeprefix('train_')}"
+
+
+def read_checkpoint(function: str, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint of a training by this function with these settings, read without running any code in it.
 
     Raises:
         ValueError: not a checkpoint of such a training; the message names the settings that differ.
         OSError: the file cannot be read.
     """
-    wanted = "train_fast_style: expected a checkpoint of its own"
+    wanted = f"{function}: expected a checkpoint of its own"
     checkpoint = read_plain(path, wanted)
-    if not isinstance(checkpoint, dict) or _KEY not in checkpoint:
+    if not isinstance(checkpoint, dict) or _key(function) not in checkpoint:
         raise ValueError(f"{wanted}, got {os.fspath(path)}")
-    check_settings("train_fast_style", checkpoint[_KEY], settings)
+    check_settings(function, checkpoint[_key(function)], settings)
     return checkpoint
 
 
@@ -44,10 +47,10 @@ class TrainingFiles(pl.Callback):
     """Writes files as training goes on, and passes on its progress.
 
     Args:
-        out: file of the network, or None.
+        function: that trains.
+        write: writes the network's file, or does nothing.
         checkpoint: file of checkpoints, or None.
         every: steps between them.
-        style: name of the style.
         settings: of the training, plain values.
         callback: told of every step; True ends the training.
         log_every: steps between entries of the log.
@@ -55,30 +58,30 @@ class TrainingFiles(pl.Callback):
 
     def __init__(
         self,
-        out: str | os.PathLike[str] | None,
+        function: str,
+        write: Callable[[Any], None],
         checkpoint: str | os.PathLike[str] | None,
         every: int,
-        style: str,
         settings: Mapping[str, Any],
-        callback: Callable[[TrainingProgress], bool | None] | None,
+        callback: Callable[[Any], bool | None] | None,
         log_every: int,
     ) -> None:
-        self._out, self._checkpoint, self._every = out, checkpoint, every
-        self._style, self._settings, self._callback, self._log_every = style, dict(settings), callback, log_every
+        self._function, self._write_network, self._checkpoint, self._every = function, write, checkpoint, every
+        self._settings, self._callback, self._log_every = dict(settings), callback, log_every
         self._failed: set[str] = set()
         self.checkpoint_io = _WholeFiles()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds the settings, by which `read_checkpoint` knows its own."""
-        checkpoint[_KEY] = self._settings
+        checkpoint[_key(self._function)] = self._settings
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         """After every step."""
-        assert isinstance(module, StyleTraining) and module.progress is not None
+        assert isinstance(module, Training) and module.progress is not None
         progress = module.progress
         if trainer.is_global_zero:
             if trainer.logger is not None and progress.step % self._log_every == 0:
-                trainer.logger.log_metrics(_metrics(progress), step=progress.step)
+                trainer.logger.log_metrics(progress.metrics(), step=progress.step)
             if self._callback is not None and self._callback(progress):
                 module.asked_to_stop = True
         last = module.stopping or progress.step >= module.steps
@@ -87,31 +90,16 @@ class TrainingFiles(pl.Callback):
         if module.stopping:
             trainer.should_stop = True
 
-    def _write(self, trainer: pl.Trainer, module: StyleTraining, must: bool) -> None:
+    def _write(self, trainer: pl.Trainer, module: Training, must: bool) -> None:
         """A full disk, say, must not end hours of training: say it once, go on, and try again next time."""
         try:
             if self._checkpoint is not None:
                 trainer.save_checkpoint(os.fspath(self._checkpoint))
             if trainer.is_global_zero:
-                self.write_model(module)
+                self._write_network(module)
         except OSError as error:
             if must:
                 raise
             if str(error) not in self._failed:
                 self._failed.add(str(error))
                 logger.warning("checkpoint or network is not up to date, training goes on: %s", error)
-
-    def write_model(self, module: StyleTraining) -> None:
-        """The network's file, if there is to be one."""
-        if self._out is not None:
-            settings = {**self._settings, "steps": module.step}
-            save_style_network(module.network, self._out, style=self._style, settings=settings)
-
-
-def _metrics(progress: TrainingProgress) -> dict[str, float]:
-    return {
-        "loss": progress.loss,
-        **progress.terms,
-        "style_weight": progress.style_weight,
-        "skipped_steps": float(progress.skipped_steps),
-    }

@@ -1,0 +1,52 @@
+"""Checkpoint files: plain tensors, numbers and strings, written whole, read without running any code in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from cnnfast._atomic import atomic_write
+
+
+def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint so that the file is always either the old or the new one, whole.
+
+    Args:
+        checkpoint: plain values and tensors.
+        path: file to write or replace; its folder must exist.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        torch.save(dict(checkpoint), temporary)
+
+
+def read_plain(path: str | os.PathLike[str], wanted: str) -> Any:
+    """What a file of plain tensors, numbers and strings holds, without running any code in it.
+
+    Raises:
+        ValueError: it is no such file; the message begins with what was wanted.
+        OSError: the file cannot be read.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(f"{wanted}, got {os.fspath(path)}") from error
+
+
+def check_settings(function: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with other settings than it began with.
+
+    Raises:
+        ValueError: names every setting that differs, with both values.
+    """
+    names = [name for name in {**saved, **present} if saved.get(name) != present.get(name)]
+    if names:
+        expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
+        got = ", ".join(f"{name}={present.get(name)!r}" for name in names)
+        raise ValueError(f"{function}: expected the settings of the checkpoint ({expected}), got {got}")

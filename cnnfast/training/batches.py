@@ -1,0 +1,65 @@
+"""Which example is seen at which step: it depends on nothing but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+class TrainingBatches(Sampler[list[tuple[int, int]]]):
+    """Keys of training examples, batch by batch, those of every epoch in a new order.
+
+    A key is (number of the example since the beginning of training, its index). Step s of N processes with batches of B
+    takes the examples s N B to (s + 1) N B, process r every N-th from r on. So N processes see together what one
+    process with batches of N B sees, and a run that is taken up at step s sees what the unbroken one does.
+
+    Args:
+        examples: how many there are.
+        batch_size: B, of each process.
+        steps: number of all steps.
+        start: first step.
+        seed: of the orders.
+        rank: r.
+        processes: N.
+
+    Example:
+        >>> from cnnfast.training.batches import TrainingBatches
+        >>> whole = [key for batch in TrainingBatches(5, 4, 3) for key in batch]
+        >>> halves = [list(TrainingBatches(5, 2, 3, rank=rank, processes=2)) for rank in (0, 1)]
+        >>> sorted(halves[0][2] + halves[1][2]) == whole[8:12]
+        True
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        steps: int,
+        *,
+        start: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self._examples, self._batch_size, self._steps, self._start = examples, batch_size, steps, start
+        self._seed, self._rank, self._processes = seed, rank, processes
+
+    def __len__(self) -> int:
+        """Number of all steps, those before the first one included."""
+        return self._steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """From the first step to the last."""
+        epoch, order = -1, torch.empty(0, dtype=torch.int64)
+        for step in range(self._start, self._steps):
+            begin = step * self._processes * self._batch_size + self._rank
+            batch = []
+            for ordinal in range(begin, begin + self._processes * self._batch_size, self._processes):
+                if ordinal // self._examples != epoch:
+                    epoch = ordinal // self._examples
+                    generator = torch.Generator().manual_seed((self._seed * 999_983 + epoch) % 2**63)
+                    order = torch.randperm(self._examples, generator=generator)
+                batch.append((ordinal, int(order[ordinal % self._examples])))
+            yield batch
