@@ -237,4 +237,4 @@ def run(
     if cases in SHORT_RUN:
         yield short_run(roofline, *((64, 5) if quick else (256, 60)))
     if cases in TIME_TO_LOSS:
-        yield time_to_loss(roofline, *((64, 20) if quick else (256, 300)))
+        yield time_to_loss(roofline, *((64, 20) if quick else (512, 300)))

@@ -41,7 +41,7 @@ def test_gram_implementations_agree(operation, layout, dtype):
         pytest.skip("its gradient is too small for float16")
     bench = bench_gram.Bench(bench_gram.Problem(operation, (1, 8, 9, 11), dtype, layout))
     for call, tolerance in (
-        (bench._ours(), bench_gram.TOLERANCES[dtype]),
+        (bench._ours(bench.x), bench_gram.TOLERANCES[dtype]),
         (bench._composed(bench_gram.eager_gram), bench_gram.PEER_TOLERANCES[dtype]),
     ):
         assert relative_error(call(), bench.expected("hw")) <= tolerance
