@@ -11,19 +11,22 @@ import math
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from cnnfast._checks import (
+    FLOATING,
+    FLOATING_NAMES,
+    accumulation_dtype,
+    check_device,
+    check_floating,
+    check_tensor,
+    check_word,
+    has_values,
+)
 
 CONSTANT, POSITIONS, CHANNELS_AND_POSITIONS = 0, 1, 2
 _MODES = {"hw": POSITIONS, "chw": CHANNELS_AND_POSITIONS}
 _SCALES = ("gatys", "mean", "sum")
 _REDUCTIONS = ("mean", "sum", "none")
-_FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-_FLOATING_NAMES = "float64, float32, bfloat16 or float16"
-
-
-def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Dtype in which sums over positions are formed: float64 for float64, float32 for all others."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def flatten_features(function: str, x: Tensor, name: str = "x") -> Tensor:
@@ -33,7 +36,7 @@ def flatten_features(function: str, x: Tensor, name: str = "x") -> Tensor:
         TypeError: x is not a dense tensor of a supported floating dtype.
         ValueError: x has not three or four dimensions.
     """
-    _check_floating(function, x, name)
+    check_floating(function, x, name)
     if x.dim() not in (3, 4):
         raise ValueError(f"{function}: expected {name} of shape [B,C,H,W] or [B,C,M], got {list(x.shape)}")
     return x.flatten(2)
@@ -47,7 +50,7 @@ def check_pair(function: str, x: Tensor, y: Tensor) -> None:
         )
     if x.dtype != y.dtype:
         raise TypeError(f"{function}: expected y of dtype {x.dtype} like x, got {y.dtype}")
-    _check_device(function, y, x, "y")
+    check_device(function, y, x, "y")
 
 
 def pixel_weights(function: str, weight: Tensor | None, x: Tensor, name: str = "weight") -> tuple[Tensor | None, bool]:
@@ -62,17 +65,17 @@ def pixel_weights(function: str, weight: Tensor | None, x: Tensor, name: str = "
     """
     if weight is None:
         return None, False
-    _check_tensor(function, weight, name)
-    if weight.dtype not in (*_FLOATING, torch.bool):
-        raise TypeError(f"{function}: expected {name} of dtype {_FLOATING_NAMES} or bool, got {weight.dtype}")
-    _check_device(function, weight, x, name)
+    check_tensor(function, weight, name)
+    if weight.dtype not in (*FLOATING, torch.bool):
+        raise TypeError(f"{function}: expected {name} of dtype {FLOATING_NAMES} or bool, got {weight.dtype}")
+    check_device(function, weight, x, name)
     maps = _as_regions(weight, x)
     if maps is None:
         raise ValueError(
             f"{function}: expected {name} of shape [B,M], [H,W] or [B,R,H,W] ([B,R,M] for features [B,C,M]) "
             f"for x {list(x.shape)}, got {list(weight.shape)}"
         )
-    if _has_values(weight) and weight.numel() and (lowest := weight.detach().amin().item()) < 0:
+    if has_values(weight) and weight.numel() and (lowest := weight.detach().amin().item()) < 0:
         raise ValueError(f"{function}: expected {name} without negative values, got {lowest:g}")
     return maps.to(accumulation_dtype(x.dtype)).flatten(2), maps.shape[1] > 1
 
@@ -109,8 +112,8 @@ def result_dtype(function: str, x: Tensor, out_dtype: torch.dtype | None) -> tor
     """
     if out_dtype is None:
         return accumulation_dtype(x.dtype)
-    if out_dtype not in _FLOATING:
-        raise TypeError(f"{function}: expected out_dtype {_FLOATING_NAMES}, got {out_dtype!r}")
+    if out_dtype not in FLOATING:
+        raise TypeError(f"{function}: expected out_dtype {FLOATING_NAMES}, got {out_dtype!r}")
     return out_dtype
 
 
@@ -127,8 +130,8 @@ def loss_target(function: str, target: Tensor, x: Tensor, regions: int | None) -
         TypeError: target is not a dense tensor of a supported floating dtype.
         ValueError: its shape does not belong to x, or it is on another device.
     """
-    _check_floating(function, target, "target")
-    _check_device(function, target, x, "target")
+    check_floating(function, target, "target")
+    check_device(function, target, x, "target")
     batch, channels = x.shape[0], x.shape[1]
     inner = (channels, channels) if regions is None else (regions, channels, channels)
     shared = tuple(target.shape) == inner
@@ -158,8 +161,8 @@ def loss_weight(function: str, weight: float | Tensor, x: Tensor) -> float | Ten
         if not -math.inf < weight < math.inf:  # math.isfinite does not trace
             raise ValueError(f"{function}: expected a finite weight, got {weight!r}")
         return float(weight)
-    _check_floating(function, weight, "weight")
-    _check_device(function, weight, x, "weight")
+    check_floating(function, weight, "weight")
+    check_device(function, weight, x, "weight")
     if not (weight.dim() == 0 or (weight.dim() == 1 and weight.shape[0] == x.shape[0])):
         raise ValueError(
             f"{function}: expected weight of shape [] or [B] for x {list(x.shape)}, got {list(weight.shape)}"
@@ -173,7 +176,7 @@ def loss_scale(function: str, scale: str, channels: int) -> float:
     Raises:
         ValueError: scale is none of the three words.
     """
-    _check_word(function, "scale", scale, _SCALES)
+    check_word(function, "scale", scale, _SCALES)
     if scale == "sum":
         return 1.0
     entries = max(channels, 1) ** 2
@@ -186,7 +189,7 @@ def loss_reduction(function: str, reduction: str) -> str:
     Raises:
         ValueError: reduction is not "mean", "sum" or "none".
     """
-    _check_word(function, "reduction", reduction, _REDUCTIONS)
+    check_word(function, "reduction", reduction, _REDUCTIONS)
     return reduction
 
 
@@ -209,36 +212,3 @@ def _as_regions(weight: Tensor, x: Tensor) -> Tensor | None:
     if len(shape) == 2 and shape[0] in (1, batch) and shape[1] == math.prod(positions):
         return weight.unflatten(1, positions).unsqueeze(1)
     return None
-
-
-def _has_values(tensor: Tensor) -> bool:
-    """Whether reading a value is possible here: false while tracing, transforming, or recording a CUDA graph."""
-    if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_meta:
-        return False
-    if torch._C._are_functorch_transforms_active() or _get_current_dispatch_mode() is not None:
-        return False
-    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
-
-
-def _check_tensor(function: str, tensor: Tensor, name: str) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{function}: expected {name} a torch.Tensor, got {type(tensor).__name__}")
-    if tensor.layout != torch.strided:
-        raise TypeError(f"{function}: expected a dense {name}, got layout {tensor.layout}")
-
-
-def _check_floating(function: str, tensor: Tensor, name: str) -> None:
-    _check_tensor(function, tensor, name)
-    if tensor.dtype not in _FLOATING:
-        raise TypeError(f"{function}: expected {name} of dtype {_FLOATING_NAMES}, got {tensor.dtype}")
-
-
-def _check_device(function: str, tensor: Tensor, x: Tensor, name: str) -> None:
-    if tensor.device != x.device:
-        raise ValueError(f"{function}: expected {name} on {x.device} like x, got {tensor.device}")
-
-
-def _check_word(function: str, name: str, word: str, words: tuple[str, ...]) -> None:
-    if word not in words:
-        listed = ", ".join(f'"{known}"' for known in words)
-        raise ValueError(f"{function}: expected {name} one of {listed}, got {word!r}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
 
 from cnnfast import _gram_arguments as arguments
+from cnnfast.reference._autocast import without_autocast
 
 
 def gram_matrix(
@@ -121,7 +120,7 @@ def _products(left: Tensor, right: Tensor, weights: Tensor | None, divisor: tupl
     mode, constant = divisor
     if mode == arguments.CHANNELS_AND_POSITIONS:
         constant = max(left.shape[2], 1)
-    with _without_autocast(left.device.type):
+    with without_autocast(left.device.type):
         if weights is None:
             count = 1 if mode == arguments.CONSTANT else max(left.shape[-1], 1)
             return left @ right.mT / (constant * count)
@@ -134,10 +133,3 @@ def _inverse_total(weights: Tensor) -> Tensor:
     total = weights.sum(-1)[..., None, None]
     empty = total == 0
     return torch.where(empty, 0, 1 / torch.where(empty, 1, total))
-
-
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Keep matrix products in the dtype of their operands."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()

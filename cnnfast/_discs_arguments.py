@@ -1,0 +1,180 @@
+"""Arguments of the disc functions: checked once, brought into one form; and what follows a sum over discs.
+
+The operators and their plain PyTorch twins accept the same arguments and finish in the same way, so both call these
+functions. The one check that reads values is skipped under ``torch.compile`` and transforms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cnnfast._checks import (
+    accumulation_dtype,
+    check_device,
+    check_floating,
+    check_tensor,
+    check_word,
+    has_values,
+)
+
+MAX_RADIUS = 32767
+UNIONS = ("sum", "noisy_or", "max")
+_MOST_CERTAIN = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 1e-3, torch.float16: 1e-3}
+
+
+def bin_radii(R: int, K: int) -> tuple[int, ...]:
+    """Radius of the disc of every distance bin: rho_n = floor((n - 1) R / K) for n = 1..K.
+
+    Bin n = ceil(D K / R) holds the distances D of which rho_n + 1 is the smallest, and a disc of radius D - 1 around a
+    pixel at distance D from the background is the largest closed one that touches no background.
+    """
+    return tuple(n * R // K for n in range(K))
+
+
+def half_widths(radius: int) -> list[int]:
+    """Half width isqrt(radius^2 - dy^2) of a disc's row dy, for dy = -radius..radius."""
+    return [math.isqrt(radius * radius - dy * dy) for dy in range(-radius, radius + 1)]
+
+
+def uncertainty(dtype: torch.dtype) -> float:
+    """How far a probability stays away from 1 before its logarithm is taken: 1e-6, of halves 1e-3, of doubles 1e-12."""
+    return _MOST_CERTAIN[dtype]
+
+
+def disc_radii(function: str, radii: Sequence[int]) -> tuple[int, ...]:
+    """The radii as a tuple.
+
+    Raises:
+        TypeError: radii is no sequence of integers.
+        ValueError: there is none, or one is negative or above 32767.
+    """
+    if isinstance(radii, (str, Tensor)) or not isinstance(radii, Sequence):
+        raise TypeError(f"{function}: expected radii a sequence of integers, got {type(radii).__name__}")
+    for radius in radii:
+        if isinstance(radius, bool) or not isinstance(radius, int):
+            raise TypeError(f"{function}: expected radii a sequence of integers, got {radius!r} in it")
+        if not 0 <= radius <= MAX_RADIUS:
+            raise ValueError(f"{function}: expected radii from 0 to {MAX_RADIUS}, got {radius}")
+    if len(radii) == 0:
+        raise ValueError(f"{function}: expected at least one radius, got none")
+    return tuple(radii)
+
+
+def check_bins(function: str, B: Tensor, radii: Sequence[int]) -> None:
+    """Raise unless B is [N,K,H,W] of a supported floating dtype with one bin a radius.
+
+    Raises:
+        TypeError: B is not a dense tensor of a supported floating dtype.
+        ValueError: it has not four dimensions, or not as many bins as there are radii.
+    """
+    check_floating(function, B, "B")
+    if B.dim() != 4:
+        raise ValueError(f"{function}: expected B of shape [N,K,H,W], got {list(B.shape)}")
+    if B.shape[1] != len(radii):
+        raise ValueError(f"{function}: expected B with {len(radii)} bins like radii, got {list(B.shape)}")
+
+
+def disc_weight(function: str, weight: Tensor | None, B: Tensor) -> Tensor | None:
+    """The weight [K] of every bin in the accumulation dtype of B.
+
+    Raises:
+        TypeError: weight is not a dense tensor of a supported floating dtype.
+        ValueError: its shape is not [K], or it is on another device.
+    """
+    if weight is None:
+        return None
+    check_floating(function, weight, "weight")
+    check_device(function, weight, B, "weight", "B")
+    if weight.dim() != 1 or weight.shape[0] != B.shape[1]:
+        raise ValueError(f"{function}: expected weight of shape [K] for B {list(B.shape)}, got {list(weight.shape)}")
+    return weight.to(accumulation_dtype(B.dtype))
+
+
+def disc_bias(function: str, bias: float | Tensor | None, B: Tensor) -> float | Tensor:
+    """The bias, 0 for None: a finite float, or a tensor of shape [] in the accumulation dtype of B.
+
+    Raises:
+        TypeError: bias is neither a number nor a dense floating tensor.
+        ValueError: the number is not finite, the tensor has another shape or is on another device.
+    """
+    if bias is None:
+        return 0.0
+    if not isinstance(bias, Tensor):
+        if isinstance(bias, bool) or not isinstance(bias, (int, float)):
+            raise TypeError(f"{function}: expected bias a number or a tensor of shape [], got {bias!r}")
+        if not -math.inf < bias < math.inf:  # math.isfinite does not trace
+            raise ValueError(f"{function}: expected a finite bias, got {bias!r}")
+        return float(bias)
+    check_floating(function, bias, "bias")
+    check_device(function, bias, B, "bias", "B")
+    if bias.dim() != 0:
+        raise ValueError(f"{function}: expected bias of shape [], got {list(bias.shape)}")
+    return bias.to(accumulation_dtype(B.dtype))
+
+
+def disc_pad(function: str, pad: int | None, radii: Sequence[int]) -> int:
+    """The rows and columns added on every side: pad, or the largest radius for None.
+
+    Raises:
+        TypeError: pad is no integer.
+        ValueError: pad is negative.
+    """
+    if pad is None:
+        return max(radii)
+    if isinstance(pad, bool) or not isinstance(pad, (int, torch.SymInt)):
+        raise TypeError(f"{function}: expected pad an integer, got {pad!r}")
+    if pad < 0:
+        raise ValueError(f"{function}: expected pad at least 0, got {pad}")
+    return pad
+
+
+def check_union(function: str, union: str, weight: Tensor | None, bias: float | Tensor | None) -> None:
+    """Raise ValueError for an unknown union, and for a weight or bias of one that has none."""
+    check_word(function, "union", union, UNIONS)
+    if union == "sum":
+        return
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            raise ValueError(f'{function}: expected {name} None with union "{union}", got {type(value).__name__}')
+
+
+def check_labels(function: str, labels: Tensor, radii: Sequence[int]) -> None:
+    """Raise unless labels is [N,H,W] uint8 with values up to the number of radii.
+
+    Raises:
+        TypeError: labels is not a dense uint8 tensor.
+        ValueError: it has not three dimensions, holds a label without a radius, or there are more than 255 radii.
+    """
+    check_tensor(function, labels, "labels")
+    if labels.dtype != torch.uint8:
+        raise TypeError(f"{function}: expected labels of dtype uint8, got {labels.dtype}")
+    if labels.dim() != 3:
+        raise ValueError(f"{function}: expected labels of shape [N,H,W], got {list(labels.shape)}")
+    if len(radii) > 255:
+        raise ValueError(f"{function}: expected at most 255 radii, got {len(radii)}")
+    if len(radii) < 255 and has_values(labels) and labels.numel() and (largest := labels.amax().item()) > len(radii):
+        raise ValueError(f"{function}: expected labels from 0 to {len(radii)}, got {largest}")
+
+
+def logits_under_autocast(B: Tensor) -> Tensor:
+    """B in its accumulation dtype where autocast is on: logits feed a loss there, which wants float32."""
+    kind = B.device.type
+    active = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return B.to(accumulation_dtype(B.dtype)) if active else B
+
+
+def noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:
+    """1 - exp(-evidence), or its logit log(exp(evidence) - 1) with the evidence not below `least`."""
+    if not return_logits:
+        return -torch.expm1(-evidence)
+    evidence = evidence.clamp(min=least)
+    return evidence + torch.log(-torch.expm1(-evidence))
+
+
+def probability_logit(probability: Tensor, least: float) -> Tensor:
+    """Logit of a probability kept inside [least, 1 - least]."""
+    return torch.logit(probability.to(accumulation_dtype(probability.dtype)), eps=least)
