@@ -52,7 +52,7 @@ def texture(
     ] = False,
     seed: Annotated[int, typer.Option(help="of the noise it starts from")] = 0,
     device: Device = "auto",
-    dtype: ComputeDtype = "float32",
+    dtype: ComputeDtype = "auto",
     preview_every: PreviewEvery = 25,
     checkpoint: Checkpoint = None,
     checkpoint_every: CheckpointEvery = None,

@@ -20,6 +20,7 @@ from cnnfast.images import is_grey, load_image, match_histogram, save_image
 from cnnfast.models.style import memory
 from cnnfast.models.style.memory import estimate_memory, optimizer_bytes
 from cnnfast.models.style.network import build_extractor
+from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.texture import synthesize_texture
 
 
@@ -27,7 +28,8 @@ class TestPicture:
     def test_is_the_librarys(self, cnnfast, sample, tiny_vgg):
         result = cnnfast("texture", sample, "-o", "out.png", "--weights", tiny_vgg, "--iterations", 4, "--seed", 5)
         assert result.status == 0 and not result.err
-        network = build_extractor("vgg", weights=tiny_vgg).to(memory_format=torch.channels_last)
+        dtype = fast_dtype(torch.device("cpu"))
+        network = build_extractor("vgg", weights=tiny_vgg, compute_dtype=dtype).to(memory_format=torch.channels_last)
         expected = synthesize_texture(sample, extractor=network, iterations=4, seed=5, device="cpu")
         assert torch.equal(load_image("out.png"), (expected * 255).round() / 255)
 
@@ -104,7 +106,8 @@ class TestPicture:
 
     def test_network_options(self, cnnfast, sample, tiny_vgg, vgg_state, tmp_path):
         def picture(*arguments):
-            assert cnnfast("texture", sample, "-o", "out.png", "--iterations", 3, *arguments).status == 0
+            common = ("--iterations", 3, "--dtype", "float32")
+            assert cnnfast("texture", sample, "-o", "out.png", *common, *arguments).status == 0
             return Path("out.png").read_bytes()
 
         usual = picture("--weights", tiny_vgg)
@@ -140,7 +143,7 @@ class TestWords:
         assert "VGG-16 from CNNFAST_VGG" in cnnfast("texture", sample, "-o", "out.png", "--iterations", 1).out
 
     def test_tiles_are_announced_once(self, cnnfast, sample, tiny_vgg, monkeypatch):
-        network = build_extractor("vgg", weights=tiny_vgg)
+        network = build_extractor("vgg", weights=tiny_vgg, compute_dtype=fast_dtype(torch.device("cpu")))
         kept = optimizer_bytes("lbfgs", 3 * 274 * 320)
         evaluation = estimate_memory(network, 274, 320) - kept
         monkeypatch.setattr(memory, "available_memory", lambda: int((kept + 0.9 * evaluation) / memory.USABLE))
