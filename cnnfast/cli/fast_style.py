@@ -9,7 +9,24 @@ from typing import Annotated
 import typer
 
 from cnnfast.cli import _fast_style_apply, _fast_style_train
-from cnnfast.cli._options import Checkpoint, Device, Plot, Preprocessing, Resume
+from cnnfast.cli._options import (
+    Alpha,
+    Checkpoint,
+    Device,
+    Devices,
+    Epochs,
+    Log,
+    LogFormat,
+    Nodes,
+    Plot,
+    Preprocessing,
+    Resume,
+    TrainingCheckpointEvery,
+    TrainingDtype,
+    TrainingHistory,
+    TrainingSteps,
+    Workers,
+)
 from cnnfast.cli._parsing import check_output, parse_device, parse_size
 
 app = typer.Typer(
@@ -22,8 +39,8 @@ def train(
     style: Annotated[Path, typer.Argument(help="picture of the style")],
     images: Annotated[Path, typer.Argument(help="folder of pictures to train on, searched with all its folders")],
     output: Annotated[Path, typer.Option("-o", "--output", help="network to write: .pth, .model, .pt or .safetensors")],
-    steps: Annotated[int | None, typer.Option(help="of training; default: as many as the epochs need")] = None,
-    epochs: Annotated[int, typer.Option(help="passes over the pictures")] = 2,
+    steps: TrainingSteps = None,
+    epochs: Epochs = 2,
     batch: Annotated[int, typer.Option(help="crops a step, on each device")] = 4,
     image_size: Annotated[int, typer.Option(help="side of the crops in px")] = 256,
     crop: Annotated[str, typer.Option(help="random (scaled, shifted, mirrored) or center")] = "random",
@@ -40,16 +57,16 @@ def train(
     ] = "auto",
     preprocessing: Preprocessing = "auto",
     device: Device = "auto",
-    devices: Annotated[int, typer.Option(help="GPUs, or processes on the CPU, of each machine")] = 1,
-    nodes: Annotated[int, typer.Option(help="machines; start the same command on each")] = 1,
-    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16 (mixed precision)")] = "auto",
-    workers: Annotated[int, typer.Option(help="processes that read pictures")] = 2,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    dtype: TrainingDtype = "auto",
+    workers: Workers = 2,
     checkpoint: Checkpoint = None,
-    checkpoint_every: Annotated[int, typer.Option(help="steps between checkpoints, and copies of the output")] = 500,
+    checkpoint_every: TrainingCheckpointEvery = 500,
     resume: Resume = None,
-    log: Annotated[Path | None, typer.Option(help="folder for a log of the losses")] = None,
-    log_format: Annotated[str, typer.Option(help="csv or tensorboard")] = "csv",
-    history: Annotated[Path | None, typer.Option(help="write the loss of every step as JSON")] = None,
+    log: Log = None,
+    log_format: LogFormat = "csv",
+    history: TrainingHistory = None,
     plot: Plot = None,
 ) -> int:
     """Train a network that gives pictures the style of STYLE.
@@ -78,7 +95,7 @@ def apply(
     ] = "auto",
     dtype: Annotated[str, typer.Option(help="of the convolutions: auto, float32 or bfloat16")] = "float32",
     device: Device = "auto",
-    alpha: Annotated[str, typer.Option(help="transparency: white (compose on white) or drop")] = "white",
+    alpha: Alpha = "white",
     ending: Annotated[
         str | None, typer.Option("--format", help="png, jpg, webp, tif or bmp in a folder; default: each its own")
     ] = None,

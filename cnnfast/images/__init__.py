@@ -1,6 +1,7 @@
 """Pictures in and out: files, arrays and tensors become RGB [3,H,W] float32 in [0,1], and whole files again."""
 
 from cnnfast.images.errors import ImageError
+from cnnfast.images.folder import find_pictures
 from cnnfast.images.histogram import match_histogram
 from cnnfast.images.layout import is_grey, resize, side_by_side, size_for
 from cnnfast.images.reading import MAX_PIXELS, load_image
@@ -9,6 +10,7 @@ from cnnfast.images.writing import save_image
 __all__ = [
     "MAX_PIXELS",
     "ImageError",
+    "find_pictures",
     "is_grey",
     "load_image",
     "match_histogram",

@@ -4,53 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cnnfast.images import ImageError, load_image, resize
+from cnnfast.images import ImageError, find_pictures, load_image, resize
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
 
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
-"""Endings of the files that are taken for pictures."""
-
 CROPS = ("random", "center")
 # Random crops come from pictures whose shortest side is up to this many times the crop's.
 _LARGEST_ZOOM = 1.5
-
-
-def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """Files in a folder and its folders that look like pictures, sorted; hidden ones are left out.
-
-    Raises:
-        ImageError: no folder, or none in it.
-
-    Example:
-        >>> import tempfile
-        >>> from cnnfast.models.style.data import find_pictures
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     (Path(folder) / "a.PNG").touch()
-        ...     [path.name for path in find_pictures(folder)]
-        ['a.PNG']
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        what = "is no folder" if root.exists() else "does not exist"
-        raise ImageError(f"find_pictures: expected a folder of pictures, got {root} which {what}")
-    found = [
-        Path(parent) / name
-        for parent, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if name.lower().endswith(PICTURE_ENDINGS) and not name.startswith(".")
-    ]
-    if not found:
-        raise ImageError(f"find_pictures: expected pictures in {root}, got none")
-    return sorted(found)
 
 
 class Crops(NamedTuple):

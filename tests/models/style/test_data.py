@@ -8,22 +8,13 @@ import torch
 pytest.importorskip("PIL")
 
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.style.data import TrainingPictures, as_sources, collate, find_pictures
+from cnnfast.models.style.data import TrainingPictures, as_sources, collate
 
 
-def test_find_pictures(tmp_path):
-    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", ".hidden.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_sources(tmp_path):
+    for name in ("b.jpg", "a.png"):
         (tmp_path / name).touch()
-    assert [str(path.relative_to(tmp_path)) for path in find_pictures(tmp_path)] == ["a.png", "b.JPG", "sub/c.webp"]
-    with pytest.raises(ImageError, match="which is no folder"):
-        find_pictures(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="which does not exist"):
-        find_pictures(tmp_path / "none")
-    (tmp_path / "sub/c.webp").unlink()
-    with pytest.raises(ImageError, match="expected pictures in"):
-        find_pictures(tmp_path / "sub")
-    assert as_sources(tmp_path) == find_pictures(tmp_path)
+    assert as_sources(tmp_path) == [tmp_path / "a.png", tmp_path / "b.jpg"]
     with pytest.raises(ValueError, match="expected pictures, got none"):
         as_sources([])
 
