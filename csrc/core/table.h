@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "distance/distance_kernels.h"
 #include "gram/gram_kernels.h"
 
 namespace cnnfast {
@@ -12,6 +13,7 @@ struct Kernels {
   GramKernels<double> gram_double;
   GramKernels<half_bits> gram_half;
   GramKernels<bfloat16_bits> gram_bfloat16;
+  DistanceKernels distance;
 };
 
 extern const Kernels kernels_base;
