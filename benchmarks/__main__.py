@@ -10,11 +10,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_gram, bench_lbfgs, bench_texture_step, report
+from benchmarks import bench_gram, bench_lbfgs, bench_style, bench_texture_step, report
 from benchmarks.common import GPU, QUICK, Effort, machine_name, metadata
 from benchmarks.roofline import measure_roofline
 
-_SUITES = {"gram": bench_gram.run, "texture_step": bench_texture_step.run, "lbfgs": bench_lbfgs.run}
+_SUITES = {
+    "gram": bench_gram.run,
+    "texture_step": bench_texture_step.run,
+    "style": bench_style.run,
+    "lbfgs": bench_lbfgs.run,
+}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import Call, Case, Effort, Implementation, Work, measure, record
+from benchmarks.common import Call, Case, Effort, Implementation, measure, record
 from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG, plain_synthesis
+from benchmarks.vgg_work import WIDTHS, texture_work
 from cnnfast.models.style.lbfgs import LBFGS
 from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
@@ -23,7 +24,6 @@ from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 STEP = "texture step, VGG-19 shapes"
 SHORT_RUN = "texture loss of float32 and bfloat16 steps"
 TIME_TO_LOSS = "time to the loss of the plain loop"
-WIDTHS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
 
 
 def random_vgg19() -> VGGWeights:
@@ -46,28 +46,6 @@ def picture(side: int, seed: int) -> Tensor:
 def has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
     return fast_dtype(torch.device("cpu")) is torch.bfloat16
-
-
-def step_work(height: int, width: int) -> Work:
-    """Convolutions forward and backward to the picture, Gram matrices as `bench_gram` counts them.
-
-    Bytes: features written and read once forward, their gradients once backward; that is far from what bounds a step.
-    """
-    flops = moved = 0.0
-    channels, pixels = 3, height * width
-    for name in vgg_convolution_names("vgg19"):
-        if name == "conv5_1":
-            break
-        if name.endswith("_1") and name != "conv1_1":
-            pixels //= 4
-        out = WIDTHS[name[4]]
-        flops += 2 * 2 * 9 * channels * out * pixels
-        moved += 4 * 4 * out * pixels
-        channels = out
-    for c, shrink in ((64, 1), (64, 4), (128, 16), (256, 64), (512, 256)):
-        m = height * width / shrink
-        flops += 2 * (c * (c + 1) / 2 + c * c) * m
-    return Work(flops, moved)
 
 
 def objective(
@@ -232,7 +210,7 @@ def run(
         if cases in f"{STEP} {side}":
             weights, sample, image = random_vgg19(), picture(side, 1), picture(side, 2)
             implementations = list(step_implementations(weights, sample, image, check=side <= 128))
-            case = Case(STEP, f"{side}x{side}", step_work(side, side))
+            case = Case(STEP, f"{side}x{side}", texture_work(side, side))
             yield measure(case, implementations, roofline, effort)
     if cases in SHORT_RUN:
         yield short_run(roofline, *((64, 5) if quick else (256, 60)))

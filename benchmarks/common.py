@@ -168,12 +168,12 @@ def _prepare(implementation: Implementation) -> tuple[Call | None, dict[str, Any
     try:
         call = implementation.build()
     except ImportError as error:
-        return None, {"status": "absent", "reason": _first_line(error)}
+        return None, {"status": "absent", "reason": first_line(error)}
     try:
         actual = call()
     except Exception as error:
         # An alternative that cannot do a case is a result, not a reason to stop.
-        return None, {"status": "failed", "reason": _first_line(error)}
+        return None, {"status": "failed", "reason": first_line(error)}
     if implementation.expected is None:
         return call, {"status": "ok"}
     error = relative_error(actual, implementation.expected())
@@ -182,7 +182,8 @@ def _prepare(implementation: Implementation) -> tuple[Call | None, dict[str, Any
     return call, {"status": "ok", "error": error}
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Type and first line of an error, at most 200 characters."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 

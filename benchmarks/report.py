@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-SUITES = ("gram", "texture_step", "lbfgs")
+SUITES = ("gram", "texture_step", "style", "lbfgs")
 STATUSES = ("ok", "absent", "failed", "wrong")
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
@@ -87,7 +87,7 @@ def ratio(value: float) -> str:
 
 def is_rival(name: str) -> bool:
     """Whether an implementation is something that a user could take instead of ours."""
-    return not name.startswith("cnnfast") and name != "objective alone"
+    return not name.startswith("cnnfast") and name not in ("objective alone", "without")
 
 
 def cell(result: Mapping[str, Any] | None, ours: float | None, rival: bool = True) -> str:
@@ -125,6 +125,40 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
         row += [text, *(cell(case["results"].get(name), ours, is_rival(name)) for name in names[1:])]
         rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def memory_table(cases: Sequence[Mapping[str, Any]]) -> str | None:
+    """Markdown table of the peak memory in the cases of one group; None where it was not measured.
+
+    In parentheses the peak from the second iteration on, without what loading took, where that is less.
+    """
+    names = list(dict.fromkeys(name for case in cases for name in case["results"]))
+    rows = []
+    for case in cases:
+        known = {name: result for name, result in case["results"].items() if "peak_bytes" in result}
+        if not known:
+            continue
+        ours = known[names[0]]["peak_bytes"] if names[0] in known else None
+        start = min(result["start_bytes"] for result in known.values())
+        cells = [_memory_cell(known.get(name), None if name == names[0] else ours, is_rival(name)) for name in names]
+        rows.append([case["label"], f"{start / 1e6:.0f}", *cells])
+    if not rows:
+        return None
+    header = ["case", "torch alone", *names]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _memory_cell(result: Mapping[str, Any] | None, ours: float | None, rival: bool) -> str:
+    if result is None:
+        return ""
+    text = f"{result['peak_bytes'] / 1e6:.0f}"
+    if result["loop_peak_bytes"] < result["peak_bytes"]:
+        text += f" ({result['loop_peak_bytes'] / 1e6:.0f})"
+    if ours is None:
+        return text
+    factor = result["peak_bytes"] / ours
+    return f"**{text}, {ratio(factor)}**" if rival and factor < 1 else f"{text}, {ratio(factor)}"
 
 
 def _groups(suite: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
@@ -173,7 +207,10 @@ def render(document: Mapping[str, Any]) -> str:
             f"{about['date']}. Measured limits: {peaks} GFLOP/s; {limits['copy_bytes_per_s'] / 1e9:.1f} GB/s copying, "
             f"{limits['read_bytes_per_s'] / 1e9:.1f} GB/s reading."
         )
-        parts += [f"**{group}** (ms)\n\n{table(cases)}" for group, cases in _groups(suite).items()]
+        for group, cases in _groups(suite).items():
+            parts.append(f"**{group}** (ms)\n\n{table(cases)}")
+            if memory := memory_table(cases):
+                parts.append(f"**{group}: peak resident memory** (MB)\n\n{memory}")
         if missing := reasons(suite):
             parts.append("Not measured:\n\n" + "\n".join(f"- {text}" for text in missing))
         lost = losses(suite)
@@ -200,7 +237,7 @@ def _is_headline(case: Mapping[str, Any]) -> bool:
 
 
 def _summary_rows(case: Mapping[str, Any]) -> list[str]:
-    """The best of ours in the dtype of the case and the best in bfloat16, a row each."""
+    """The best of ours in the dtype of the case and the best in bfloat16, a row each where there is a figure for it."""
     ok = {name: r["median_s"] for name, r in case["results"].items() if r["status"] == "ok"}
     eager = next((seconds for name, seconds in ok.items() if name == "eager" or name.startswith("torch.optim")), None)
     rows = []
@@ -218,7 +255,8 @@ def _summary_rows(case: Mapping[str, Any]) -> list[str]:
             ratio(eager / ours) if eager else "",
             ratio(ok["torch.compile"] / ours) if "torch.compile" in ok else "",
         ]
-        rows.append(f"| {' | '.join(cells)} |")
+        if any(cells[2:]):
+            rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 

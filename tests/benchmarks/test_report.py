@@ -91,7 +91,29 @@ def test_table_shows_wins_losses_and_absences(document):
 
 def test_only_a_rival_is_printed_bold():
     assert report.cell(ok(0.001), 0.002, rival=False) == "1.00 (0.900-1.20), 0.50x"
-    assert [report.is_rival(name) for name in ("eager", "cnnfast bfloat16", "objective alone")] == [True, False, False]
+    assert [report.is_rival(n) for n in ("eager", "cnnfast bfloat16", "objective alone", "without")] == [True] + 3 * [
+        False
+    ]
+
+
+def test_memory_table():
+    def took(start, peak, loop):
+        return ok(1.0, start_bytes=start * 10**6, peak_bytes=peak * 10**6, loop_peak_bytes=loop * 10**6)
+
+    results = {"cnnfast": took(500, 800, 800), "peer": took(510, 1000, 900), "small": took(500, 700, 700)}
+    absent = {"status": "absent", "reason": "no peer"}
+    cases = [{"label": "a", "results": results}, {"label": "b", "results": {"cnnfast": ok(1.0), "peer": absent}}]
+    lines = report.memory_table(cases).splitlines()
+    assert lines[0] == "| case | torch alone | cnnfast | peer | small |"
+    assert lines[2:] == ["| a | 500 | 800 | 1000 (900), 1.25x | **700, 0.88x** |"]
+    assert report.memory_table(cases[1:]) is None
+
+
+def test_memory_is_shown_behind_the_times(document):
+    results = document["suites"]["gram"]["cases"][0]["results"]
+    assert "peak resident memory" not in report.render(document)
+    results["cnnfast"] |= {"start_bytes": 5e8, "peak_bytes": 8e8, "loop_peak_bytes": 8e8}
+    assert "**forward: peak resident memory** (MB)" in report.render(document)
 
 
 def test_losses_and_reasons_are_listed(document):
@@ -116,6 +138,12 @@ def test_summary_keeps_bfloat16_apart(document):
     text = report.summary([document])
     assert "| forward | small contiguous | 2.00x | 2.50x |  |" in text
     assert "| forward | small contiguous (bfloat16) |  | 10.0x |  |" in text
+
+
+def test_summary_leaves_out_rows_without_a_figure(document):
+    case = document["suites"]["gram"]["cases"][0]
+    del case["bound_s"], case["results"]["eager"]
+    assert "small contiguous" not in report.summary([document]) and "large contiguous" in report.summary([document])
 
 
 def test_replace_between():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bench_gram, bench_lbfgs, bench_texture_step, peers, roofline
+from benchmarks import bench_gram, bench_lbfgs, bench_texture_step, peers, roofline, vgg_work
 from benchmarks.common import relative_error
 from benchmarks.plain_texture import PlainTextureLoss, PlainVGG, plain_synthesis
 
@@ -76,8 +76,15 @@ def test_step_work_counts_the_convolutions():
     grams = sum(
         2 * (c * (c + 1) / 2 + c * c) * 512**2 / s for c, s in ((64, 1), (64, 4), (128, 16), (256, 64), (512, 256))
     )
-    macs = (bench_texture_step.step_work(512, 512).flops - grams) / 4
+    macs = (vgg_work.texture_work(512, 512).flops - grams) / 4
     assert macs == pytest.approx(92.25e9, rel=1e-3)
+
+
+def test_style_work_counts_the_convolutions():
+    """The layers up to conv5_1 sum up to 94.67 GMAC at 512x512, once forward and once backward."""
+    shapes = ((64, 1), (128, 4), (256, 16), (512, 64), (512, 256))
+    grams = sum(2 * (c * (c + 1) / 2 + c * c) * 512**2 / s for c, s in shapes)
+    assert (vgg_work.style_work(512, 512).flops - grams) / 4 == pytest.approx(94.67e9, rel=1e-3)
 
 
 def small_weights():

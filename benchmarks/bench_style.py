@@ -1,0 +1,186 @@
+"""Style transfer against the packages pastiche and neural-style: an iteration, memory, the time to a loss; levers."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.common import Case, Effort, record
+from benchmarks.processes import Paced, Program, as_result, take_turns
+from benchmarks.style_levers import LEVERS, run_evaluations
+from benchmarks.style_programs import (
+    Problem,
+    find_vgg19,
+    our_network,
+    our_objective,
+    run_cnnfast,
+    run_neural_style,
+    run_pastiche,
+    write_pictures,
+    write_weights,
+)
+from benchmarks.vgg_work import style_work
+from cnnfast.images import load_image
+from cnnfast.weights import VGGWeights
+
+ITERATION = "style transfer, an iteration, VGG-19"
+TIME_TO_LOSS = "style transfer, time to the loss of another package, VGG-19"
+EVALUATION = "style transfer, an evaluation with and without each lever, on top of those above it"
+TILES = "style transfer, an iteration with and without tiles"
+RIVALS: dict[str, Callable[..., None]] = {"pastiche": run_pastiche, "neural-style": run_neural_style}
+BFLOAT16 = functools.partial(run_cnnfast, dtype=torch.bfloat16)
+# Of the coarse level, whose pictures are half as large, on the way to a loss.
+COARSE = 60
+# The first iteration loads everything, the second still warms up.
+COLD = 2
+
+
+def timed_in_turn(programs: Mapping[str, Program], rounds: int) -> dict[str, dict[str, Any]]:
+    """Results of programs that make iterations in turn, each in a fresh process."""
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(Paced(program)) for name, program in programs.items()}
+        take_turns(list(running.values()), rounds + COLD - 1)
+        results = {name: as_result(program, program.seconds[COLD:]) for name, program in running.items()}
+    _check(results)
+    return results
+
+
+def _check(results: Mapping[str, Mapping[str, Any]]) -> None:
+    ours = results["cnnfast"]
+    if ours["status"] != "ok":
+        raise RuntimeError(f"bench_style: cnnfast is {ours['status']}: {ours['reason']}")
+
+
+def iterations(problem: Problem, rounds: int, roofline: Mapping[str, Any], details: dict[str, Any]) -> dict[str, Any]:
+    """Ours with a single level against the other packages."""
+    programs = {"cnnfast": run_cnnfast, "cnnfast bfloat16": BFLOAT16, **RIVALS}
+    results = timed_in_turn({name: functools.partial(p, problem) for name, p in programs.items()}, rounds)
+    case = Case(ITERATION, f"{problem.side}x{problem.side}", style_work(problem.side, problem.side), details=details)
+    return record(case, results, roofline)
+
+
+class Judge:
+    """Relative loss, in float32, of the picture that a program would write."""
+
+    def __init__(self, weights: VGGWeights, problem: Problem) -> None:
+        network = our_network(weights)
+        self._objective = our_objective(network, load_image(problem.content), load_image(problem.style))
+
+    def __call__(self, picture: Tensor) -> float:
+        """Of a picture [3,H,W]; what is written lies in [0,1]."""
+        return self._objective.relative(float(self._objective(picture.clamp(0, 1))[0]))
+
+
+def run_to_the_end(program: Program, judge: Judge) -> dict[str, Any]:
+    """Seconds of all iterations, with all that comes before them, and the loss they arrive at."""
+    with Paced(program) as running:
+        picture = None
+        while running.outcome is None:
+            picture = running.picture()
+            running.step()
+        result = as_result(running, [sum(running.seconds)])
+        return result if picture is None else result | {"loss": judge(picture)}
+
+
+def run_to_losses(program: Program, judge: Judge, wanted: Sequence[float]) -> list[dict[str, Any]]:
+    """Seconds until a program's picture of full size has each of the losses."""
+    results: list[dict[str, Any]] = [{} for _ in wanted]
+    with Paced(program) as running:
+        while running.outcome is None and not all(results):
+            open_ones = [index for index, result in enumerate(results) if not result]
+            loss = running.loss
+            # The program's own loss, which bfloat16 rounds, tells when it is worth while to look.
+            if loss <= 1.1 * max(wanted[index] for index in open_ones):
+                loss = judge(running.picture())
+                for index in open_ones:
+                    if loss <= wanted[index]:
+                        results[index] = {"seconds": sum(running.seconds), "loss": loss}
+            if not all(results):
+                running.step()
+        ended = as_result(running, [sum(running.seconds)])
+    if ended["status"] != "ok":
+        return [ended] * len(wanted)
+    times = ("median_s", "q1_s", "q3_s")
+    return [
+        ended | dict.fromkeys(times, result["seconds"]) | {"loss": result["loss"]}
+        if result
+        else {"status": "failed", "reason": f"ended at a relative loss of {loss:.3g}"}
+        for result in results
+    ]
+
+
+def times_to_losses(
+    problem: Problem, judge: Judge, roofline: Mapping[str, Any], details: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The other packages from start to end, then ours until it has the losses that they arrived at."""
+    rivals = {name: run_to_the_end(functools.partial(p, problem), judge) for name, p in RIVALS.items()}
+    wanted = {name: result["loss"] for name, result in rivals.items() if result["status"] == "ok"}
+    coarse_to_fine = {"levels": 2, "iterations": [COARSE, problem.iterations]}
+    ours = {
+        "cnnfast": functools.partial(run_cnnfast, problem, **coarse_to_fine),
+        "cnnfast bfloat16": functools.partial(BFLOAT16, problem, **coarse_to_fine),
+        "cnnfast bfloat16, one level": functools.partial(BFLOAT16, problem),
+    }
+    reached = {name: run_to_losses(program, judge, list(wanted.values())) for name, program in ours.items()}
+    for index, rival in enumerate(wanted):
+        results = {name: each[index] for name, each in reached.items()} | {rival: rivals[rival]}
+        label = f"{rival}, {problem.iterations} iterations at {problem.side}x{problem.side}"
+        yield record(Case(TIME_TO_LOSS, label, details=details), results, roofline)
+
+
+def levers(
+    problem: Problem, rounds: int, roofline: Mapping[str, Any], details: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Each lever on top of those before it."""
+    programs = {str(count): functools.partial(run_evaluations, problem, count) for count in range(len(LEVERS) + 1)}
+    with ExitStack() as stack:
+        running = [stack.enter_context(Paced(program)) for program in programs.values()]
+        take_turns(running, rounds + COLD - 1)
+        results = [as_result(program, program.seconds[COLD:]) for program in running]
+    for lever, without, with_it in zip(LEVERS, results, results[1:], strict=False):
+        both = {"cnnfast": with_it, "without": without}
+        yield record(Case(EVALUATION, f"{lever}, {problem.side}x{problem.side}", details=details), both, roofline)
+
+
+def tiles(problem: Problem, tile: int, rounds: int, roofline: Mapping[str, Any]) -> dict[str, Any]:
+    """The same evaluation at once and in tiles, which take the memory of one."""
+    programs = {
+        "cnnfast": functools.partial(run_cnnfast, problem, tile=tile),
+        "without": functools.partial(run_cnnfast, problem),
+    }
+    label = f"tiles of {tile} px, {problem.side}x{problem.side}"
+    return record(Case(TILES, label), timed_in_turn(programs, rounds), roofline)
+
+
+def run(
+    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Measure iterations at two sizes, the time to the losses of the other packages, and the levers."""
+    weights, source = find_vgg19()
+    details = {"weights": source}
+    plan = [(64, 2)] if quick else [(256, 20), (384, 8)]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def problem(side: int, iterations: int = 1000) -> Problem:
+            made = Problem(Path(folder), side, iterations)
+            write_pictures(made)
+            return made
+
+        write_weights(weights, problem(plan[0][0]).weights)
+        for side, rounds in plan:
+            if cases in f"{ITERATION} {side}x{side}":
+                yield iterations(problem(side), rounds, roofline, details)
+        if cases in TIME_TO_LOSS:
+            long = problem(64, 4) if quick else problem(256, 150)
+            yield from times_to_losses(long, Judge(weights, long), roofline, details)
+        if cases in EVALUATION:
+            yield from levers(problem(plan[0][0]), 2 if quick else 5, roofline, details)
+        if cases in TILES:
+            yield tiles(problem(64 if quick else 384), 32 if quick else 128, 2, roofline)
