@@ -12,12 +12,12 @@ from torch import Tensor
 from benchmarks.common import Call, Case, Effort, Implementation, measure, record
 from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG, plain_synthesis
 from benchmarks.vgg_work import WIDTHS, texture_work
+from cnnfast._extension import fast_dtype
 from cnnfast.models.style.lbfgs import LBFGS
 from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.schedule import PRESETS
-from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.texture import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 

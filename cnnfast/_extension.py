@@ -120,3 +120,13 @@ def default_device() -> torch.device:
     """The device to use where none is asked for: a GPU that this installation has kernels for, else the CPU."""
     usable = torch.cuda.is_available() and not cuda_error and not cuda_device_error(torch.cuda.current_device())
     return torch.device("cuda" if usable else "cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster than float32, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    known: dict[str, bool] = {} if capabilities is None else capabilities()
+    fast = device.type == "cpu" and any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnfast._extension import fast_dtype
 from cnnfast.cli._parsing import parse_choice, parse_device, parse_size
 from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
 from cnnfast.cli._steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.models.style.fast_style import apply_style
-from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.style_files import StyleModel, load_style_network
 
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -20,6 +20,7 @@ from cnnfast.models.style.transformer import CHANNELS, TransformerNet
 class Options(TrainingOptions):
     """The words of the command line, as typed."""
 
+    lr: float
     style: Path
     images: Path
     image_size: int
@@ -76,6 +77,7 @@ def _train(options: Options, pictures: list[Path], steps: int, device: torch.dev
         style_weight=options.style_weight,
         tv_weight=options.tv_weight,
         style_strength=options.style_strength,
+        lr=options.lr,
         device=device,
         callback=watch,
         **options.common(),

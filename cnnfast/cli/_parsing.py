@@ -135,6 +135,12 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"--seed: expected a number of 0..2^63-1, got {seed}")
 
 
+def check_share(option: str, value: float) -> None:
+    """Raises ValueError for what is no number of 0..1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{option}: expected a number of 0..1, got {value}")
+
+
 def check_outputs(
     output: Path, others: Iterable[Path | None], checkpoint: Path | None, *, inputs: Sequence[Path], resume: Path | None
 ) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import cnnfast
+from cnnfast._extension import fast_dtype
 from cnnfast.cli._parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_choice, parse_size
 from cnnfast.cli._progress import Reporter, format_seconds
 from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, write_history
@@ -22,7 +23,7 @@ from cnnfast.images.writing import picture_format
 from cnnfast.models.style.memory import estimate_memory, plan_tile
 from cnnfast.models.style.network import network_kind
 from cnnfast.models.style.run import AnyLevel
-from cnnfast.models.style.settings import OPTIMIZERS, fast_dtype
+from cnnfast.models.style.settings import OPTIMIZERS
 
 NETWORKS = ("auto", "random", "vgg16", "vgg19")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +35,6 @@ class TrainingOptions:
     steps: int | None
     epochs: int
     batch: int
-    lr: float
     seed: int
     device: str
     devices: int
@@ -67,7 +67,6 @@ class TrainingOptions:
         """Arguments of the functions that train."""
         return {
             "batch_size": self.batch,
-            "lr": self.lr,
             "seed": self.seed,
             "out": self.output,
             "checkpoint": self.checkpoint_path,
@@ -170,8 +169,12 @@ def run_training(
     started = time.monotonic()
     with StepReporter(steps, "steps", console) as reporter:
         watch = Watch(reporter, terms)
-        with signals_to(watch.on_signal):
-            train(watch)
+        try:
+            with signals_to(watch.on_signal):
+                train(watch)
+        except KeyboardInterrupt:
+            print(f"cnnfast: {_describe_interrupt(options, watch)}", file=sys.stderr)
+            return 130
     if not first:
         return 0
     seconds = time.monotonic() - started
@@ -179,6 +182,15 @@ def run_training(
     _write_records(options, watch, finished, seconds)
     console.print(_conclude(options, watch, finished, seconds), markup=False)
     return 0 if finished else 130
+
+
+def _describe_interrupt(options: TrainingOptions, watch: Watch) -> str:
+    if watch.last is None:
+        return "stopped before the first step was over, nothing was written"
+    return (
+        f"stopped at once after step {watch.last.step}; what {options.output} and {options.checkpoint_path} hold is of "
+        f"every {options.checkpoint_every} steps"
+    )
 
 
 def _write_records(options: TrainingOptions, watch: Watch, finished: bool, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -73,12 +72,7 @@ def train(
 
     Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.
     """
-    options = _fast_style_train.Options(**locals())
-    try:
-        return _fast_style_train.run(options)
-    except KeyboardInterrupt:
-        print("cnnfast: stopped before the first step was over, nothing was written", file=sys.stderr)
-        return 130
+    return _fast_style_train.run(_fast_style_train.Options(**locals()))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from cnnfast._extension import fast_dtype
 from cnnfast.training.files import TrainingFiles
 from cnnfast.training.lightning import pl
 from cnnfast.training.step import Stop, Training
@@ -54,6 +56,7 @@ def fit(
 
     Raises:
         RuntimeError: the loss was NaN or infinite too often in a row.
+        KeyboardInterrupt: as it came.
         ImportError: TensorBoard, for its log, is not installed.
     """
     gpu = device.type == "cuda"
@@ -75,10 +78,17 @@ def fit(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
+        interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, loader(trainer.global_rank))
         except Stop as stop:
             raise RuntimeError(str(stop)) from None
+        except SystemExit as leaving:
+            if not isinstance(leaving.__context__, KeyboardInterrupt):
+                raise
+            # Lightning ends the program when it is interrupted, deaf to further interrupts.
+            signal.signal(signal.SIGINT, interrupt)
+            raise KeyboardInterrupt from None
 
 
 def check_numbers(function: str, options: dict[str, Any]) -> None:
@@ -99,6 +109,20 @@ def check_numbers(function: str, options: dict[str, Any]) -> None:
     for name, allowed in (("amp", AMP), ("log_format", LOGGERS)):
         if options[name] not in allowed:
             raise ValueError(f"{function}: expected {name} among {', '.join(allowed)}, got {options[name]!r}")
+
+
+def precision_for(amp: str, device: torch.device) -> torch.dtype:
+    """The dtype of mixed precision that one of `AMP` means, or torch.float32.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.training.fit import precision_for
+        >>> precision_for("bf16", torch.device("cpu"))
+        torch.bfloat16
+    """
+    if amp == "auto":
+        return fast_dtype(device)
+    return torch.bfloat16 if amp == "bf16" else torch.float32
 
 
 def _logger(function: str, folder: str | os.PathLike[str] | None, kind: str) -> Any:

@@ -118,16 +118,6 @@ def choose_layers(
     return chosen
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it faster than float32, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    known: dict[str, Any] = {} if capabilities is None else capabilities()
-    fast = device.type == "cpu" and any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
-
-
 class OptimizerSettings(Protocol):
     """How a picture is optimised."""
 

@@ -18,14 +18,13 @@ from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.models.style.network import build_extractor, network_kind
 from cnnfast.models.style.run import choose_device
-from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.style_files import check_model_path, save_style_network
 from cnnfast.models.style.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.models.style.vgg import VGGFeatures
 from cnnfast.training.batches import TrainingBatches
 from cnnfast.training.files import TrainingFiles, read_checkpoint
-from cnnfast.training.fit import check_numbers, fit
+from cnnfast.training.fit import check_numbers, fit, precision_for
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -150,7 +149,7 @@ def train_fast_style(
     """
     _check(locals())
     place = choose_device(None, device)
-    precision = _precision(amp, place)
+    precision = precision_for(amp, place)
     features = _features(extractor, weights, preprocessing, style_layers, content_layers, precision)
     layers = _layers(features, style_layers, content_layers)
     target = load_image(style, size=style_size)
@@ -221,12 +220,6 @@ def _check(options: dict[str, Any]) -> None:
         raise TypeError(f"train_fast_style: expected network a TransformerNet or JohnsonNet, got {got}")
     if options["out"] is not None:
         check_model_path(options["out"], "transformer" if network is None else network.kind)
-
-
-def _precision(amp: str, device: torch.device) -> torch.dtype:
-    if amp == "auto":
-        return fast_dtype(device)
-    return torch.bfloat16 if amp == "bf16" else torch.float32
 
 
 def _features(

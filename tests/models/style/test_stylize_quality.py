@@ -11,9 +11,9 @@ import torch
 pytest.importorskip("PIL")
 pytest.importorskip("skimage")
 
+from cnnfast._extension import fast_dtype
 from cnnfast.images import load_image, resize
 from cnnfast.models.style.presets import STYLE_PRESETS
-from cnnfast.models.style.settings import fast_dtype
 from cnnfast.models.style.transfer import style_network, stylize
 from cnnfast.ops import gram_matrix
 from cnnfast.weights import auto_weights
