@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-_FAMILIES = ("style",)
+_FAMILIES = ("instance_segmentation", "style")
 
 
 def __getattr__(name: str) -> ModuleType:
