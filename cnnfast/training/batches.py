@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class TrainingBatches(Sampler[list[tuple[int, int]]]):
@@ -63,3 +64,24 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
                     order = torch.randperm(self._examples, generator=generator)
                 batch.append((ordinal, int(order[ordinal % self._examples])))
             yield batch
+
+
+def training_loader(
+    dataset: Dataset[Any],
+    batches: TrainingBatches,
+    collate: Callable[[Sequence[Any]], Any],
+    *,
+    workers: int = 0,
+    seed: int = 0,
+) -> DataLoader[Any]:
+    """The batches of a data set, read by other processes; the random numbers of this one are left alone.
+
+    Args:
+        dataset: of examples by their keys.
+        batches: which keys come when.
+        collate: examples to a batch.
+        workers: processes that read; 0 for this one.
+        seed: of the random numbers of these processes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=generator)

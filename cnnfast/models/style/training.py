@@ -22,7 +22,7 @@ from cnnfast.models.style.style_files import check_model_path, save_style_networ
 from cnnfast.models.style.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.models.style.vgg import VGGFeatures
-from cnnfast.training.batches import TrainingBatches
+from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles, read_checkpoint
 from cnnfast.training.fit import check_numbers, fit, precision_for
 
@@ -195,7 +195,7 @@ def train_fast_style(
         batches = TrainingBatches(
             len(sources), batch_size, steps, start=module.step, seed=seed, rank=rank, processes=processes
         )
-        return DataLoader(pictures, batch_sampler=batches, num_workers=workers, collate_fn=collate)
+        return training_loader(pictures, batches, collate, workers=workers, seed=seed)
 
     if module.step < steps:
         processes_and_log: dict[str, Any] = {
