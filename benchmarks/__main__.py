@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_gram, bench_lbfgs, bench_style, bench_texture_step, report
+from benchmarks import bench_gram, bench_lbfgs, bench_style, bench_style_levers, bench_texture_step, report
 from benchmarks.common import GPU, QUICK, Effort, machine_name, metadata
 from benchmarks.roofline import measure_roofline
 
@@ -18,6 +18,7 @@ _SUITES = {
     "gram": bench_gram.run,
     "texture_step": bench_texture_step.run,
     "style": bench_style.run,
+    "style_levers": bench_style_levers.run,
     "lbfgs": bench_lbfgs.run,
 }
 

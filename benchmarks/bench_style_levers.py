@@ -1,0 +1,71 @@
+"""Style transfer: what each of the levers that make it fast, or small, is worth."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_style import BFLOAT16, COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
+from benchmarks.common import Case, Effort, record
+from benchmarks.processes import Paced, as_result, take_turns
+from benchmarks.style_levers import LEVERS, run_evaluations
+from benchmarks.style_programs import Problem, find_vgg19, run_cnnfast, write_problem
+
+EVALUATION = "an evaluation with and without each lever, on top of those above it"
+LOOP = "the whole loop with and without coarse levels, bfloat16"
+TILES = "an iteration with and without tiles"
+
+
+def evaluations(problem: Problem, rounds: int, roofline: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each lever on top of those before it, in processes that take turns."""
+    with ExitStack() as stack:
+        programs = (functools.partial(run_evaluations, problem, count) for count in range(len(LEVERS) + 1))
+        running = [stack.enter_context(Paced(program)) for program in programs]
+        take_turns(running, rounds + COLD - 1)
+        results = [as_result(program, program.seconds[COLD:]) for program in running]
+    for lever, without, with_it in zip(LEVERS, results, results[1:], strict=False):
+        both = {"cnnfast": with_it, "without": without}
+        yield record(Case(EVALUATION, f"{lever}, {problem.side}x{problem.side}"), both, roofline)
+
+
+def coarse_levels(problem: Problem, coarse: int, judge: Judge, roofline: Mapping[str, Any]) -> dict[str, Any]:
+    """All iterations at full size, and the time to their loss with two coarser levels before."""
+    without = run_to_the_end(functools.partial(BFLOAT16, problem), judge)
+    results = {"without": without}
+    if without["status"] == "ok":
+        options = {"levels": 3, "iterations": [coarse, coarse, problem.iterations]}
+        (with_them,) = run_to_losses(functools.partial(BFLOAT16, problem, **options), judge, [without["loss"]])
+        results = {"cnnfast": with_them} | results
+    label = f"to the loss of {problem.iterations} iterations at {problem.side}x{problem.side}"
+    return record(Case(LOOP, label), results, roofline)
+
+
+def tiles(problem: Problem, tile: int, rounds: int, roofline: Mapping[str, Any]) -> dict[str, Any]:
+    """The same evaluation at once and in tiles, which take the memory of one."""
+    whole = functools.partial(run_cnnfast, problem)
+    programs = {"cnnfast": functools.partial(run_cnnfast, problem, tile=tile), "without": whole}
+    label = f"tiles of {tile} px, {problem.side}x{problem.side}"
+    return record(Case(TILES, label), timed_in_turn(programs, rounds), roofline)
+
+
+def run(
+    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Measure levers of one evaluation, coarse levels, and tiles."""
+    weights, _ = find_vgg19()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if cases in EVALUATION:
+            yield from evaluations(
+                write_problem(folder, 64 if quick else 256, 1000, weights), 2 if quick else 3, roofline
+            )
+        if cases in LOOP:
+            problem = write_problem(folder, *((64, 4) if quick else (256, 100)), weights)
+            yield coarse_levels(problem, 2 if quick else 100, Judge(weights, problem), roofline)
+        if cases in TILES:
+            problem = write_problem(folder, 64 if quick else 384, 1000, weights)
+            yield tiles(problem, 32 if quick else 128, 2 if quick else 1, roofline)
