@@ -19,15 +19,6 @@ from cnnfast.reference import discs as twin
 
 __all__ = ["disc_sum", "disc_union", "inverse_distance_transform"]
 
-_KERNELS = [
-    key.lower() for key in ("CPU", "CUDA") if torch._C._dispatch_has_kernel_for_dispatch_key("cnnfast::disc_sum", key)
-]
-
-
-def _takes_twin(function: str, x: Tensor) -> bool:
-    """Whether the twin must answer, also where this build has no kernel for x's device."""
-    return takes_twin(function, x) or x.device.type not in (*_KERNELS, "meta")
-
 
 def disc_sum(B: Tensor, radii: Sequence[int], weight: Tensor | None = None, *, pad: int | None = None) -> Tensor:
     r"""Weighted sum, at every pixel, of the values of all pixels whose disc covers it.
@@ -65,7 +56,7 @@ def disc_sum(B: Tensor, radii: Sequence[int], weight: Tensor | None = None, *, p
                   [1., 2., 2., 1.],
                   [0., 1., 1., 0.]]]])
     """
-    if _takes_twin("disc_sum", B):
+    if takes_twin("disc_sum", B):
         return twin.disc_sum(B, radii, weight, pad=pad)
     radii = arguments.disc_radii("disc_sum", radii)
     arguments.check_bins("disc_sum", B, radii)
@@ -104,7 +95,7 @@ def disc_union(labels: Tensor, radii: Sequence[int], *, pad: int | None = None) 
                  [0, 1, 1, 1, 0],
                  [0, 0, 1, 0, 0]]], dtype=torch.int32)
     """
-    if _takes_twin("disc_union", labels):
+    if takes_twin("disc_union", labels):
         return twin.disc_union(labels, radii, pad=pad)
     radii = arguments.disc_radii("disc_union", radii)
     arguments.check_labels("disc_union", labels, radii)
@@ -166,7 +157,7 @@ def inverse_distance_transform(
                   [0., 0., 1., 0., 0.]]]])
     """
     function = "inverse_distance_transform"
-    if _takes_twin(function, B):
+    if takes_twin(function, B):
         return twin.inverse_distance_transform(
             B, radii, weight, bias, pad=pad, union=union, return_logits=return_logits
         )
@@ -183,13 +174,28 @@ def inverse_distance_transform(
         largest, _ = registered.disc_max(B, radii, pad)
         result = arguments.probability_logit(largest, least) if return_logits else largest
     elif union == "noisy_or":
-        result = arguments.noisy_or(registered.disc_sum(B, radii, None, pad, True), least, return_logits)
+        result = _noisy_or(registered.disc_sum(B, radii, None, pad, True), least, return_logits)
     else:
         result = _sigmoid(registered.disc_sum(B, radii, weight, pad, False), offset, return_logits)
     return result.to(B.dtype)
 
 
+def _may_overwrite() -> bool:
+    """Whether the sums, which nobody else has, may be finished in place: a third of the memory, half of the time."""
+    return not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
+
+
 def _sigmoid(sums: Tensor, offset: float | Tensor, return_logits: bool) -> Tensor:
     """The finish of the sum union."""
-    logits = sums + offset
-    return logits if return_logits else torch.sigmoid(logits)
+    if not _may_overwrite():
+        return sums + offset if return_logits else torch.sigmoid(sums + offset)
+    logits = sums.add_(offset)
+    return logits if return_logits else logits.sigmoid_()
+
+
+def _noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:
+    """The finish of the noisy or."""
+    if return_logits or not _may_overwrite():
+        return arguments.noisy_or(evidence, least, return_logits)
+    negative = evidence.neg_().expm1_()
+    return -negative if negative.requires_grad else negative.neg_()

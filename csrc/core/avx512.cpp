@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/table.h"
+#include "discs/discs_math.h"
 
 #define CNNFAST_VECTOR_BYTES 64
 #define CNNFAST_REGISTERS 32

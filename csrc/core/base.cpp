@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/table.h"
+#include "discs/discs_math.h"
 
 #define CNNFAST_VECTOR_BYTES 16
 #if defined(__aarch64__)

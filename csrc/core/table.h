@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "discs/discs_kernels.h"
 #include "distance/distance_kernels.h"
 #include "gram/gram_kernels.h"
 
@@ -14,6 +15,13 @@ struct Kernels {
   GramKernels<half_bits> gram_half;
   GramKernels<bfloat16_bits> gram_bfloat16;
   DistanceKernels distance;
+  DiscKernels<float> discs_float;
+  DiscKernels<double> discs_double;
+  DiscKernels<half_bits> discs_half;
+  DiscKernels<bfloat16_bits> discs_bfloat16;
+  UnionKernels<uint8_t> union_bytes;
+  UnionKernels<uint16_t> union_shorts;
+  UnionKernels<uint32_t> union_ints;
 };
 
 extern const Kernels kernels_base;

@@ -29,4 +29,14 @@ struct Accumulate<double> {
 template <typename E>
 using accumulate_t = typename Accumulate<E>::type;
 
+// An integer as wide as T, to go with T through the lanes of a vector.
+template <typename T>
+struct Lane {
+  using code = int32_t;
+};
+template <>
+struct Lane<double> {
+  using code = int64_t;
+};
+
 }  // namespace cnnfast

@@ -108,6 +108,26 @@ static inline void store(T* p, vector_t<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
+// Vectors of any type, as that of the elements does not tell.
+template <typename V, typename T>
+static inline V load_lanes(const T* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <typename V, typename T>
+static inline void store_lanes(T* p, V v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+template <typename V>
+static inline V lower(V a, V b) {
+  return a < b ? a : b;
+}
+template <typename V>
+static inline V higher(V a, V b) {
+  return a > b ? a : b;
+}
+
 // Stores past the caches, p aligned to the vector. Other threads may read it only after stream_fence.
 template <typename T>
 static inline void stream(T* p, vector_t<T> v) {

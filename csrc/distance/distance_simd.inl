@@ -14,25 +14,6 @@ struct SquareVector<uint16_t> {
   using type = vector_u16;
 };
 
-template <typename V, typename T>
-static inline V load_lanes(const T* p) {
-  V v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-template <typename V, typename T>
-static inline void store_lanes(T* p, V v) {
-  __builtin_memcpy(p, &v, sizeof v);
-}
-template <typename V>
-static inline V lower(V a, V b) {
-  return a < b ? a : b;
-}
-template <typename V>
-static inline V higher(V a, V b) {
-  return a > b ? a : b;
-}
-
 template <typename E>
 static void foreground(const void* raw, bool inverted, uint8_t value, int64_t n, uint8_t* out) {
   const E* row = static_cast<const E*>(raw);

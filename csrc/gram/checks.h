@@ -8,18 +8,9 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/tensors.h"
+
 namespace cnnfast {
-
-inline torch::headeronly::ScalarType accumulation_type(const torch::stable::Tensor& x) {
-  using torch::headeronly::ScalarType;
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
-// A dense tensor whose memory is where that of x is.
-inline bool beside(const torch::stable::Tensor& tensor, const torch::stable::Tensor& x) {
-  return tensor.is_cpu() == x.is_cpu() && tensor.is_cuda() == x.is_cuda() &&
-         tensor.get_device_index() == x.get_device_index();
-}
 
 inline void check_features(const torch::stable::Tensor& x, const char* name) {
   STD_TORCH_CHECK(x.dim() == 3, name, ": features must have 3 dimensions, got ", x.dim());

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/dispatch.h"
 #include "gram/apply.h"
 #include "gram/checks.h"
 #include "gram/gram_math.h"
@@ -16,25 +17,7 @@
 namespace cnnfast {
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-
-// Calls f with a value of the kernels' element type.
-template <typename F>
-auto dispatch(const Tensor& x, const char* name, const F& f) {
-  switch (x.scalar_type()) {
-    case ScalarType::Float:
-      return f(float{});
-    case ScalarType::Double:
-      return f(double{});
-    case ScalarType::Half:
-      return f(half_bits{});
-    case ScalarType::BFloat16:
-      return f(bfloat16_bits{});
-    default:
-      STD_TORCH_CHECK(false, name, ": x must be float16, bfloat16, float32 or float64");
-  }
-}
 
 // Everything about x that the operators share; keeps contiguous copies alive.
 template <typename E>

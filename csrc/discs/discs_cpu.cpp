@@ -1,0 +1,136 @@
+// Discs on the CPU: checks that protect memory, allocation, the choice of the element type.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "core/dispatch.h"
+#include "discs/checks.h"
+#include "discs/maximum.h"
+#include "discs/sum.h"
+#include "discs/sum_backward.h"
+#include "discs/union.h"
+
+namespace cnnfast {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+template <typename T>
+const T* values(const std::optional<Tensor>& tensor) {
+  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
+}
+
+// Uninitialised where discs reach every element of the padded planes, else zero.
+Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zero,
+                  std::optional<ScalarType> type = std::nullopt) {
+  Tensor planes = zero ? torch::stable::new_zeros(like, size, type) : torch::stable::new_empty(like, size, type);
+  prefer_huge_pages(planes.mutable_data_ptr(), planes.numel() * int64_t(planes.element_size()));
+  return planes;
+}
+
+// Whether there is anything to add up, and whether discs leave a part of the padded planes out.
+bool is_empty(const Tensor& planes) { return planes.numel() == 0; }
+bool leaves_a_rest(const Tensor& planes, const std::vector<int64_t>& radii, int64_t pad) {
+  return is_empty(planes) || pad > largest(radii);
+}
+
+Tensor disc_sum(const Tensor& bins_, const std::vector<int64_t> radii_, const std::optional<Tensor> weight_,
+                int64_t pad, bool noisy_or) {
+  check_bins(bins_, radii_, pad, "disc_sum");
+  const std::optional<Tensor> weight = checked_disc_weight(bins_, weight_, noisy_or, "disc_sum");
+  return dispatch(bins_, "disc_sum", [&](auto element) {
+    using E = decltype(element);
+    using T = accumulate_t<E>;
+    const Bins<E> bins(bins_);
+    const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
+    Tensor output = new_planes(bins_, {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad},
+                               leaves_a_rest(bins_, radii, pad), accumulation_type(bins_));
+    if (!is_empty(bins_))
+      DiscSum<E>(bins, radii, values<T>(weight), pad, noisy_or, static_cast<T*>(output.mutable_data_ptr())).run();
+    return output;
+  });
+}
+
+std::tuple<Tensor, Tensor> disc_sum_backward(const Tensor& grad_, const Tensor& bins_,
+                                             const std::vector<int64_t> radii_, const std::optional<Tensor> weight_,
+                                             int64_t pad, bool noisy_or, bool bins_gradient, bool weight_gradient) {
+  const char* name = "_disc_sum_backward";
+  check_bins(bins_, radii_, pad, name);
+  check_disc_gradient(grad_, bins_, pad, name);
+  STD_TORCH_CHECK(!(noisy_or && weight_gradient), name, ": noisy_or must have no weight");
+  const std::optional<Tensor> weight = checked_disc_weight(bins_, weight_, noisy_or, name);
+  return dispatch(bins_, name, [&](auto element) {
+    using E = decltype(element);
+    using T = accumulate_t<E>;
+    const Bins<E> bins(bins_);
+    const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
+    const Tensor grad = torch::stable::contiguous(grad_);
+    std::vector<int64_t> size = {0};
+    if (bins_gradient) size = {bins.images, bins.kinds, bins.height, bins.width};
+    Tensor grad_bins = new_planes(bins_, size, false);
+    Tensor grad_weight = torch::stable::new_zeros(grad, {weight_gradient ? bins.kinds : 0});
+    if (!is_empty(bins_) && (bins_gradient || weight_gradient))
+      DiscSumBackward<E>(static_cast<const T*>(grad.const_data_ptr()), bins, radii, values<T>(weight), pad, noisy_or,
+                         bins_gradient ? static_cast<E*>(grad_bins.mutable_data_ptr()) : nullptr,
+                         weight_gradient ? static_cast<T*>(grad_weight.mutable_data_ptr()) : nullptr)
+          .run();
+    return std::make_tuple(grad_bins, grad_weight);
+  });
+}
+
+std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64_t> radii_, int64_t pad) {
+  check_bins(bins_, radii_, pad, "disc_max");
+  return dispatch(bins_, "disc_max", [&](auto element) {
+    using E = decltype(element);
+    const Bins<E> bins(bins_);
+    const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
+    const std::vector<int64_t> size = {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad};
+    const bool rest = leaves_a_rest(bins_, radii, pad);
+    Tensor output = new_planes(bins_, size, rest), found = new_planes(bins_, size, false, ScalarType::Long);
+    if (rest) torch::stable::fill_(found, -1);
+    if (!is_empty(bins_))
+      DiscMaximum<E>(bins, radii, pad, static_cast<E*>(output.mutable_data_ptr()),
+                     static_cast<int64_t*>(found.mutable_data_ptr()))
+          .run();
+    return std::make_tuple(output, found);
+  });
+}
+
+Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int64_t pad) {
+  check_radii(radii_, pad, "disc_union");
+  STD_TORCH_CHECK(labels_.dim() == 3 && labels_.scalar_type() == ScalarType::Byte && radii_.size() < 256,
+                  "disc_union: labels must have 3 dimensions and type uint8, radii at most 255 values");
+  const Tensor planes = torch::stable::unsqueeze(labels_, 1);
+  const Bins<uint8_t> labels(planes);
+  const std::vector<int64_t> radii = effective_radii(radii_, labels.height, labels.width, pad);
+  Tensor output = new_planes(labels_, {labels.images, labels.height + 2 * pad, labels.width + 2 * pad},
+                             leaves_a_rest(labels_, radii, pad), ScalarType::Bool);
+  if (is_empty(labels_)) return output;
+  auto* out = static_cast<uint8_t*>(output.mutable_data_ptr());
+  const int64_t radius = largest(radii);
+  if (radius <= 15) {
+    DiscUnion<uint8_t>(labels, radii, pad, out).run();
+  } else if (radius <= 255) {
+    DiscUnion<uint16_t>(labels, radii, pad, out).run();
+  } else {
+    DiscUnion<uint32_t>(labels, radii, pad, out).run();
+  }
+  return output;
+}
+
+}  // namespace
+}  // namespace cnnfast
+
+STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
+  using namespace cnnfast;
+  m.impl("disc_sum", TORCH_BOX(&disc_sum));
+  m.impl("_disc_sum_backward", TORCH_BOX(&disc_sum_backward));
+  m.impl("disc_max", TORCH_BOX(&disc_max));
+  m.impl("disc_union", TORCH_BOX(&disc_union));
+}

@@ -1,0 +1,105 @@
+// Which rows the sums over discs consist of, and where they are kept while they are needed.
+//
+// For radius rho and row offset dy a disc is 2 h + 1 pixels wide, h = isqrt(rho^2 - dy^2). Rows of equal h are added
+// first (row classes), so that a sum over K discs takes one addition a row of each disc and 2 rho more.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "core/memory.h"
+#include "discs/discs_math.h"
+
+namespace cnnfast {
+
+struct RowEntry {
+  int64_t source;  // what the row is taken of: a bin, or runs of one half width
+  int64_t dy;
+};
+
+struct RowPlan {
+  std::vector<RowEntry> entries;
+  std::vector<int64_t> ends;  // entries [ends[s - 1], ends[s]) belong to sum s
+
+  int64_t sums() const { return int64_t(ends.size()); }
+  int64_t longest() const { return int64_t(entries.size()); }
+};
+
+// Forward: sum s adds, to all sums before it, the bins' rows of half width rho - s, rho the largest radius.
+inline RowPlan plan_classes(const std::vector<int64_t>& radii) {
+  const int64_t largest = *std::max_element(radii.begin(), radii.end());
+  std::vector<std::vector<RowEntry>> classes(largest + 1);
+  for (int64_t n = 0; n < int64_t(radii.size()); ++n)
+    for (int64_t dy = -radii[n]; dy <= radii[n]; ++dy) classes[largest - half_width(radii[n], dy)].push_back({n, dy});
+  RowPlan plan;
+  for (const auto& entries : classes) {
+    plan.entries.insert(plan.entries.end(), entries.begin(), entries.end());
+    plan.ends.push_back(plan.longest());
+  }
+  return plan;
+}
+
+// Backward: sum n adds, for every row dy of disc n, the runs of its half width.
+inline RowPlan plan_discs(const std::vector<int64_t>& radii) {
+  RowPlan plan;
+  for (const int64_t radius : radii) {
+    for (int64_t dy = -radius; dy <= radius; ++dy) plan.entries.push_back({half_width(radius, dy), dy});
+    plan.ends.push_back(plan.longest());
+  }
+  return plan;
+}
+
+// The latest rows of several sources: row y of a source replaces that of y - slots.
+template <typename T>
+class RowRing {
+ public:
+  RowRing(const std::vector<int64_t>& slots, int64_t row_elements)
+      : slots_(slots), first_(slots.size()), now_(slots.size()), pitch_(odd_lines(row_elements)), memory_(size()) {}
+
+  T* row(int64_t source, int64_t y) const { return memory_.get() + (first_[source] + y % slots_[source]) * pitch_; }
+
+  // Fills `rows` with those of a plan around row y that exist, and `ends`; returns how many.
+  // Calls kept(e) for every entry e that is among them.
+  template <typename Kept>
+  int64_t gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
+    // Rows y + dy may lie above the first one; y is shifted by a multiple of the slots.
+    for (size_t s = 0; s < slots_.size(); ++s) now_[s] = ((y % slots_[s]) + slots_[s]) % slots_[s];
+    int64_t count = 0, e = 0;
+    for (int64_t s = 0; s < plan.sums(); ++s) {
+      for (; e < plan.ends[s]; ++e) {
+        const auto [source, dy] = plan.entries[e];
+        if (y + dy < 0 || y + dy >= height) continue;
+        int64_t slot = now_[source] + dy;
+        if (slot < 0) slot += slots_[source];
+        if (slot >= slots_[source]) slot -= slots_[source];
+        rows[count] = memory_.get() + (first_[source] + slot) * pitch_;
+        kept(count++, e);
+      }
+      ends[s] = count;
+    }
+    return count;
+  }
+
+ private:
+  // An odd number of cache lines: rows below each other then do not compete for the same places in a cache.
+  static int64_t odd_lines(int64_t elements) {
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    return (elements + line - 1) / line / 2 * 2 * line + line;
+  }
+  int64_t size() {
+    int64_t total = 0;
+    for (size_t s = 0; s < slots_.size(); ++s) {
+      first_[s] = total;
+      total += slots_[s];
+    }
+    return total * pitch_;
+  }
+
+  std::vector<int64_t> slots_, first_, now_;
+  int64_t pitch_;
+  Scratch<T> memory_;
+};
+
+}  // namespace cnnfast
