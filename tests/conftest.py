@@ -13,7 +13,7 @@ import torch
 from cnnfast import _extension
 from cnnfast.weights import vgg_convolution_names
 
-PARITY = Path(__file__).parent / "parity" / "style"
+PARITY = Path(__file__).parent / "parity"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,11 +45,11 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def parity() -> Callable[[str], dict[str, np.ndarray]]:
-    """Loader of the arrays in tests/parity/style/<name>.npz."""
+def parity() -> Callable[..., dict[str, np.ndarray]]:
+    """Loader of the arrays in tests/parity/<family>/<name>.npz."""
 
-    def load(name: str) -> dict[str, np.ndarray]:
-        with np.load(PARITY / f"{name}.npz") as arrays:
+    def load(name: str, family: str = "style") -> dict[str, np.ndarray]:
+        with np.load(PARITY / family / f"{name}.npz") as arrays:
             return {key: arrays[key] for key in arrays.files}
 
     return load

@@ -23,6 +23,8 @@ SANITIZER_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SANITIZED = (
     "tests/ops/test_gram_values.py",
     "tests/ops/test_gram_tensor_cores.py",
+    "tests/ops/test_distance_values.py",
+    "tests/ops/test_discs_values.py",
     "-k",
     "cuda and (test_every_combination_of_arguments or TestTensorCores)",
 )

@@ -29,6 +29,13 @@ inline void check_bins(const torch::stable::Tensor& bins, const std::vector<int6
                   ": bins must have 4 dimensions, the second as long as radii");
 }
 
+inline void check_labels(const torch::stable::Tensor& labels, const std::vector<int64_t>& radii, int64_t pad) {
+  check_radii(radii, pad, "disc_union");
+  STD_TORCH_CHECK(
+      labels.dim() == 3 && labels.scalar_type() == torch::headeronly::ScalarType::Byte && radii.size() < 256,
+      "disc_union: labels must have 3 dimensions and type uint8, radii at most 255 values");
+}
+
 // The weight of every bin, contiguous, or none.
 inline std::optional<torch::stable::Tensor> checked_disc_weight(const torch::stable::Tensor& bins,
                                                                 const std::optional<torch::stable::Tensor>& weight,

@@ -103,9 +103,7 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
 }
 
 Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int64_t pad) {
-  check_radii(radii_, pad, "disc_union");
-  STD_TORCH_CHECK(labels_.dim() == 3 && labels_.scalar_type() == ScalarType::Byte && radii_.size() < 256,
-                  "disc_union: labels must have 3 dimensions and type uint8, radii at most 255 values");
+  check_labels(labels_, radii_, pad);
   const Tensor planes = torch::stable::unsqueeze(labels_, 1);
   const Bins<uint8_t> labels(planes);
   const std::vector<int64_t> radii = effective_radii(radii_, labels.height, labels.width, pad);

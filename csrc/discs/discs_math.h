@@ -1,21 +1,21 @@
 // Arithmetic of discs that the CPU and CUDA share.
 #pragma once
 
-#include <cstdint>
+#include <cmath>
 
 #include "core/types.h"
 
 namespace cnnfast {
 
-// The largest h with h^2 <= radius^2 - dy^2: a closed disc's row dy is 2 h + 1 pixels wide. |dy| <= radius < 2^15.
-CNNFAST_HOST_DEVICE inline int64_t half_width(int64_t radius, int64_t dy) {
-  const int64_t square = radius * radius - dy * dy;
-  int64_t low = 0, high = radius + 1;  // low^2 <= square < high^2
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    (middle * middle <= square ? low : high) = middle;
-  }
-  return low;
+// The largest h with h^2 <= radius^2 - dy^2: a closed disc's row dy is 2 h + 1 pixels wide; -1 where |dy| > radius.
+// Both are less than 2^15, so that the root of a float is wrong by less than 1.
+CNNFAST_HOST_DEVICE inline int half_width(int radius, int dy) {
+  const int square = radius * radius - dy * dy;
+  if (square < 0) return -1;
+  int root = int(sqrtf(float(square)));
+  root -= root * root > square;
+  root += (root + 1) * (root + 1) <= square;
+  return root;
 }
 
 // How far a probability stays away from 1 before its logarithm is taken.

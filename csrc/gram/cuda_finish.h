@@ -71,21 +71,6 @@ struct StoreDifference {
   }
 };
 
-// One block adds a matrix's totals in fixed order.
-constexpr int kTotalThreads = 256;
-template <typename T>
-__global__ void __launch_bounds__(kTotalThreads) total_kernel(const double* totals, const int64_t count, T* out) {
-  CNNFAST_SHARED(double, sums, [kTotalThreads]);
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += kTotalThreads) sum += totals[blockIdx.x * count + i];
-  sums[threadIdx.x] = sum;
-  for (int half = kTotalThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < unsigned(half)) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) out[blockIdx.x] = T(sums[0]);
-}
-
 // Factors of the gradients: value(matrix, i, j) multiplies channel j of the features in channel i of the gradient.
 
 template <typename T>

@@ -3,15 +3,15 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Exception.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <tuple>
 
+#include "core/cuda_tensors.h"
+#include "core/cuda_total.h"
 #include "core/division.h"
 #include "core/runtime.h"
 #include "gram/checks.h"
@@ -31,33 +31,6 @@ using torch::stable::Tensor;
 constexpr int64_t kWantedBlocks = 528;
 constexpr int64_t kShortestChunk = 256;
 constexpr int64_t kWorkspaceElements = int64_t(1) << 26;
-
-// Calls f with a value of the kernels' element type.
-template <typename F>
-auto dispatch(const Tensor& x, const char* name, const F& f) {
-  STD_TORCH_CHECK(on_kernel_device(x), name, ": features must be on a CUDA device");
-  switch (x.scalar_type()) {
-    case ScalarType::Float:
-      return f(float{});
-    case ScalarType::Double:
-      return f(double{});
-    case ScalarType::Half:
-      return f(c10::Half{});
-    case ScalarType::BFloat16:
-      return f(c10::BFloat16{});
-    default:
-      STD_TORCH_CHECK(false, name, ": x must be float16, bfloat16, float32 or float64");
-  }
-}
-
-template <typename T>
-const T* data(const Tensor& tensor) {
-  return static_cast<const T*>(tensor.const_data_ptr());
-}
-template <typename T>
-T* mutable_data(const Tensor& tensor) {
-  return static_cast<T*>(tensor.mutable_data_ptr());
-}
 
 // Features whose pixels or channels are neighbours in memory: x itself, or a packed copy of it.
 Tensor readable(const Tensor& x) {
@@ -180,15 +153,10 @@ std::optional<Tensor> means_if(bool centered, const Arguments<E>& a, const Featu
   return means;
 }
 
-template <typename T>
-const T* pointer(const std::optional<Tensor>& tensor) {
-  return tensor ? data<T>(*tensor) : nullptr;
-}
-
 Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normalize, double divisor, bool centered) {
   check_features(x_, "gram");
   const DeviceGuard guard(x_);
-  return dispatch(x_, "gram", [&](auto element) {
+  return dispatch_on_device(x_, "gram", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     Arguments<E> a(x_, weight, normalize, divisor, x_.size(1), "gram");
@@ -197,7 +165,7 @@ Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normal
     Tensor output = a.new_matrices(c, c);
     const std::optional<Tensor> means = means_if(centered, a, a.x);
     ProductsArguments<E> p = products(a.x, a.x, a.weights, true);
-    p.x_means = p.y_means = pointer<T>(means);
+    p.x_means = p.y_means = data<T>(means);
     ProductsLaunch<E, StoreMatrix<T>>(a, p).run({a.inverse, c, c, true, mutable_data<T>(output)}, nullptr);
     return output;
   });
@@ -207,7 +175,7 @@ Tensor cross_gram(const Tensor& x_, const Tensor& y_, const std::optional<Tensor
                   double divisor, bool centered) {
   check_pair(x_, y_, "cross_gram");
   const DeviceGuard guard(x_);
-  return dispatch(x_, "cross_gram", [&](auto element) {
+  return dispatch_on_device(x_, "cross_gram", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     Arguments<E> a(x_, weight, normalize, divisor, x_.size(1), "cross_gram");
@@ -217,7 +185,7 @@ Tensor cross_gram(const Tensor& x_, const Tensor& y_, const std::optional<Tensor
     Tensor output = a.new_matrices(a.x.channels, y.channels);
     const std::optional<Tensor> x_means = means_if(centered, a, a.x), y_means = means_if(centered, a, y);
     ProductsArguments<E> p = products(a.x, y, a.weights, false);
-    p.x_means = pointer<T>(x_means), p.y_means = pointer<T>(y_means);
+    p.x_means = data<T>(x_means), p.y_means = data<T>(y_means);
     ProductsLaunch<E, StoreMatrix<T>>(a, p).run({a.inverse, a.x.channels, y.channels, false, mutable_data<T>(output)},
                                                 nullptr);
     return output;
@@ -228,7 +196,7 @@ std::tuple<Tensor, Tensor> gram_mse(const Tensor& x_, const Tensor& target_, con
                                     int64_t normalize, double divisor, bool centered) {
   check_features(x_, "gram_mse");
   const DeviceGuard guard(x_);
-  return dispatch(x_, "gram_mse", [&](auto element) {
+  return dispatch_on_device(x_, "gram_mse", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     Arguments<E> a(x_, weight, normalize, divisor, x_.size(1), "gram_mse");
@@ -242,7 +210,7 @@ std::tuple<Tensor, Tensor> gram_mse(const Tensor& x_, const Tensor& target_, con
     Tensor squares = torch::stable::new_empty(x_, shape, a.accumulation);
     const std::optional<Tensor> means = means_if(centered, a, a.x);
     ProductsArguments<E> p = products(a.x, a.x, a.weights, true);
-    p.x_means = p.y_means = pointer<T>(means);
+    p.x_means = p.y_means = data<T>(means);
     ProductsLaunch<E, StoreDifference<T>> launcher(a, p);
     const Tensor totals = a.workspace(matrices * launcher.totals_per_matrix(), ScalarType::Double);
     launcher.run({a.inverse, c, data<T>(target), targets, mutable_data<T>(difference)}, mutable_data<double>(totals));
@@ -266,7 +234,7 @@ Tensor mix_channels(Arguments<E>& a, int64_t channels, bool centered, const Valu
     launch(mixing_kernel<T, Value, InverseDivisors<T>>, divide_up(total, kThreads), dim3(kThreads), a.stream, value,
            a.inverse, c, channels, total, mutable_data<T>(mixing));
     const std::optional<Tensor> means = means_if(centered, a, a.x);
-    const ApplyArguments<E> p = {data<T>(mixing),         a.x,      a.weights, pointer<T>(means),
+    const ApplyArguments<E> p = {data<T>(mixing),         a.x,      a.weights, data<T>(means),
                                  mutable_data<E>(output), channels, a.last};
     launch(choose_apply_kernel(p), n * divide_up(channels, kTile) * divide_up(m, kTile), dim3(kThreads), a.stream, p);
   }
@@ -277,7 +245,7 @@ Tensor gram_backward(const Tensor& grad_, const Tensor& x_, const std::optional<
                      double divisor, bool centered) {
   check_features(x_, "_gram_backward");
   const DeviceGuard guard(x_);
-  return dispatch(x_, "_gram_backward", [&](auto element) {
+  return dispatch_on_device(x_, "_gram_backward", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     Arguments<E> a(x_, weight, normalize, divisor, x_.size(1), "_gram_backward");
@@ -293,7 +261,7 @@ Tensor cross_gram_backward(const Tensor& grad_, const Tensor& y_, const std::opt
   check_features(y_, "_cross_gram_backward");
   STD_TORCH_CHECK(grad_.dim() == 4, "_cross_gram_backward: grad must have 4 dimensions, got ", grad_.dim());
   const DeviceGuard guard(y_);
-  return dispatch(y_, "_cross_gram_backward", [&](auto element) {
+  return dispatch_on_device(y_, "_cross_gram_backward", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     const int64_t c = grad_.size(2), d = y_.size(1);
@@ -308,7 +276,7 @@ Tensor gram_mse_backward(const Tensor& grad_, const Tensor& difference_, const T
                          const std::optional<Tensor> weight, int64_t normalize, double divisor, bool centered) {
   check_features(x_, "_gram_mse_backward");
   const DeviceGuard guard(x_);
-  return dispatch(x_, "_gram_mse_backward", [&](auto element) {
+  return dispatch_on_device(x_, "_gram_mse_backward", [&](auto element) {
     using E = decltype(element);
     using T = accumulate_t<E>;
     Arguments<E> a(x_, weight, normalize, divisor, x_.size(1), "_gram_mse_backward");

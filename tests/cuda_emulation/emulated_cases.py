@@ -1,4 +1,4 @@
-"""What the tests of the emulated Gram kernels share: layouts, calls in every thread order, definitions in float64."""
+"""What the tests of the emulated kernels share: calls in every thread order; of Gram, layouts and definitions."""
 
 from __future__ import annotations
 

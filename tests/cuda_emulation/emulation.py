@@ -22,7 +22,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 KERNELS = sorted((ROOT / "csrc").glob("*/*_cuda.cu"))
 ORDERS = ("forward", "reverse", "random")
-OPERATORS = ("gram", "_gram_backward", "cross_gram", "_cross_gram_backward", "gram_mse", "_gram_mse_backward")
+OPERATORS = (
+    *("gram", "_gram_backward", "cross_gram", "_cross_gram_backward", "gram_mse", "_gram_mse_backward"),
+    *("truncated_distance_transform", "mask_to_bins"),
+    *("disc_sum", "_disc_sum_backward", "disc_max", "disc_union"),
+)
 
 _FLAGS = ["-std=c++20", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-DCUDA_EMULATION"]
 _TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"

@@ -1,0 +1,52 @@
+// Tensors as the kernels on CUDA see them.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Exception.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <optional>
+
+#include "core/runtime.h"
+
+namespace cnnfast {
+
+inline void check_kernel_device(const torch::stable::Tensor& x, const char* name) {
+  STD_TORCH_CHECK(on_kernel_device(x), name, ": x must be on a CUDA device");
+}
+
+// Calls f with a value of the kernels' element type.
+template <typename F>
+auto dispatch_on_device(const torch::stable::Tensor& x, const char* name, const F& f) {
+  using torch::headeronly::ScalarType;
+  check_kernel_device(x, name);
+  switch (x.scalar_type()) {
+    case ScalarType::Float:
+      return f(float{});
+    case ScalarType::Double:
+      return f(double{});
+    case ScalarType::Half:
+      return f(c10::Half{});
+    case ScalarType::BFloat16:
+      return f(c10::BFloat16{});
+    default:
+      STD_TORCH_CHECK(false, name, ": x must be float16, bfloat16, float32 or float64");
+  }
+}
+
+template <typename T>
+const T* data(const torch::stable::Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+// Null where there is none.
+template <typename T>
+const T* data(const std::optional<torch::stable::Tensor>& tensor) {
+  return tensor ? data<T>(*tensor) : nullptr;
+}
+template <typename T>
+T* mutable_data(const torch::stable::Tensor& tensor) {
+  return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+}  // namespace cnnfast
