@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cnnfast._checks import check_tensor, check_word
+
 BINS, DISTANCE, SQUARED, SIGNED = range(4)
 EDGE, HALF, INNER = range(3)
 LARGEST_BIN = 255
@@ -58,10 +60,7 @@ def planes(function: str, mask: Tensor) -> Tensor:
         TypeError: mask is not a dense tensor of bool or an integer dtype.
         ValueError: mask has fewer than two dimensions.
     """
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"{function}: expected mask a torch.Tensor, got {type(mask).__name__}")
-    if mask.layout != torch.strided:
-        raise TypeError(f"{function}: expected a dense mask, got layout {mask.layout}")
+    check_tensor(function, mask, "mask")
     if mask.is_floating_point():
         raise TypeError(f"{function}: expected mask of dtype bool or an integer, got {mask.dtype}: pass mask > 0.5")
     if mask.dtype != torch.bool and mask.dtype not in _INTEGERS:
@@ -211,7 +210,5 @@ def _spacing(function: str, spacing: tuple[float, float]) -> tuple[float, float]
 
 
 def _code(function: str, name: str, word: str, words: dict[str, int] | dict[str, bool]) -> int:
-    if not isinstance(word, str) or word not in words:
-        listed = ", ".join(f'"{known}"' for known in words)
-        raise ValueError(f"{function}: expected {name} one of {listed}, got {word!r}")
+    check_word(function, name, word, tuple(words))
     return int(words[word])

@@ -46,7 +46,7 @@ def truncated_distance_transform(
         squared = _squared_distances(planes, options)
         result = torch.where(planes != 0, _finish(squared, options), 0)
     dtype = arguments.result_dtype(options.radius, options.spacing_y, options.spacing_x, options.output)
-    return result.to(dtype).reshape(mask.shape)
+    return result.to(dtype).contiguous().view(mask.shape)
 
 
 def mask_to_bins(

@@ -1,0 +1,144 @@
+"""The same bits from run to run, for any number of threads and from several at once, and on every processor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from distance_cases import CASES, FEW_CASES, random_labels, random_mask
+from distance_results import results
+
+import cnnfast
+from cnnfast import _C, ops
+
+CAPABILITIES = ["default", "avx2", "avx512"]
+SCRIPT = Path(__file__).with_name("distance_results.py")
+
+
+@pytest.fixture
+def restore_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def assert_same_bits(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.usefixtures("restore_threads")
+class TestThreads:
+    def test_same_bits_for_every_number(self):
+        torch.set_num_threads(1)
+        expected = results()
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            assert_same_bits(results(), expected)
+
+    @pytest.mark.parametrize("case", CASES, ids=str)
+    def test_large_planes_in_several_runs(self, case, device):
+        mask = case.mask(2, 700, 1300, device=device)
+        found = []
+        for threads in (1, 2, 3, 4):
+            torch.set_num_threads(threads)
+            found.append(case(ops, mask))
+        assert all(torch.equal(other, found[0]) for other in found[1:])
+
+
+class TestPythonThreads:
+    @pytest.mark.parametrize("case", FEW_CASES, ids=str)
+    def test_several_at_once(self, case, device):
+        """Calls of different sizes from eight threads give what each gives alone."""
+        masks = [case.mask(2, 50 + 37 * i, 300 - 31 * i, device=device, seed=i) for i in range(8)]
+        expected = [case(ops, mask) for mask in masks]
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(5):
+                for actual, wanted in zip(pool.map(lambda mask: case(ops, mask), masks), expected, strict=True):
+                    assert torch.equal(actual, wanted)
+
+    def test_lock_of_the_interpreter_is_released(self):
+        """Another Python thread makes progress while one call is running."""
+        mask = torch.ones(6000, 6000, dtype=torch.bool)
+        ticks, stop, running = 0, threading.Event(), threading.Event()
+
+        def count():
+            nonlocal ticks
+            while not stop.is_set():
+                if running.is_set():
+                    ticks += 1
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        thread = threading.Thread(target=count)
+        thread.start()
+        try:
+            running.set()
+            ops.truncated_distance_transform(mask, 60)
+            running.clear()
+        finally:
+            stop.set()
+            thread.join()
+            sys.setswitchinterval(interval)
+        assert ticks > 1000
+
+
+def run_script(capability, *arguments):
+    paths = [str(Path(cnnfast.__file__).parents[1]), str(SCRIPT.parent)]
+    environment = os.environ | {"CNNFAST_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_same_bits_on_every_processor(capability, tmp_path):
+    path = tmp_path / "results.pt"
+    process = run_script(capability, str(SCRIPT), str(path))
+    assert process.returncode == 0, process.stderr
+    found = torch.load(path)
+    best = CAPABILITIES.index(_C.cpu_capability())
+    if "CNNFAST_CPU_CAPABILITY" not in os.environ:
+        assert found["capability"] == CAPABILITIES[min(best, CAPABILITIES.index(capability))]
+    assert_same_bits(found["results"], results())
+
+
+MEMORY = """
+import resource, sys, torch
+from cnnfast import ops
+from distance_cases import random_mask
+
+planes, height, width, R = map(int, sys.argv[1:])
+mask = random_mask(planes, height, width, dtype=torch.bool)
+ops.truncated_distance_transform(mask[:, :64, :64].contiguous(), R)
+threads = torch.get_num_threads()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024
+before = peak()
+result = ops.truncated_distance_transform(mask, R)
+print(peak() - before - result.numel())
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's peak of memory")
+@pytest.mark.parametrize("shape", [(1, 4096, 4096), (16, 1024, 1024), (20_000, 28, 28)], ids=str)
+@pytest.mark.parametrize("R", [10, 40, 100])
+def test_memory_beyond_mask_and_result(shape, R):
+    process = run_script("avx512", "-c", "import torch; torch.set_num_threads(2)\n" + MEMORY, *map(str, (*shape, R)))
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) <= 2 << 20
+
+
+def test_results_cover_every_case():
+    names = results().keys()
+    assert all(any(name.startswith(f"{case} ") for name in names) for case in CASES)
+    assert random_labels(3, 9, 9).unique().numel() > 2 and random_mask(3, 9, 9).float().mean() > 0.5
