@@ -10,7 +10,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_gram, bench_lbfgs, bench_style, bench_style_levers, bench_texture_step, report
+from benchmarks import (
+    bench_distance,
+    bench_gram,
+    bench_lbfgs,
+    bench_style,
+    bench_style_levers,
+    bench_texture_step,
+    report,
+)
 from benchmarks.common import GPU, QUICK, Effort, machine_name, metadata
 from benchmarks.roofline import measure_roofline
 
@@ -20,6 +28,7 @@ _SUITES = {
     "style": bench_style.run,
     "style_levers": bench_style_levers.run,
     "lbfgs": bench_lbfgs.run,
+    "distance": bench_distance.run,
 }
 
 

@@ -132,13 +132,16 @@ def whole_radius(function: str, R: float | None) -> int:
         TypeError: R is not a number.
         ValueError: R is None, not whole or outside the range.
     """
-    expected = f"{function}: expected R a whole number from 1 to {LARGEST_BIN} for bins, got {R!r}"
+
+    def expected() -> str:
+        return f"{function}: expected R a whole number from 1 to {LARGEST_BIN} for bins, got {R!r}"
+
     if R is None:
-        raise ValueError(expected)
-    if isinstance(R, bool) or not isinstance(R, (int, float)):
-        raise TypeError(expected)
+        raise ValueError(expected())
+    if not _is_number(R):
+        raise TypeError(expected())
     if not 1 <= R <= LARGEST_BIN or R % 1 != 0:
-        raise ValueError(expected)
+        raise ValueError(expected())
     return int(R)
 
 
@@ -187,26 +190,35 @@ def _radius(function: str, R: float | None) -> float:
     """R as a float, 0 for None."""
     if R is None:
         return 0.0
-    expected = f"{function}: expected R a finite number >= 1 or None, got {R!r}"
-    if isinstance(R, bool) or not isinstance(R, (int, float)):
-        raise TypeError(expected)
+
+    def expected() -> str:
+        return f"{function}: expected R a finite number >= 1 or None, got {R!r}"
+
+    if not _is_number(R):
+        raise TypeError(expected())
     if not 1 <= R < math.inf:
-        raise ValueError(expected)
+        raise ValueError(expected())
     return float(R)
 
 
 def _spacing(function: str, spacing: tuple[float, float]) -> tuple[float, float]:
-    expected = f"{function}: expected spacing (sy, sx) of two numbers from 1e-12 to 1e12, got {spacing!r}"
+    def expected() -> str:  # made only where it is raised: a compiler's numbers have no text
+        return f"{function}: expected spacing (sy, sx) of two numbers from 1e-12 to 1e12, got {spacing!r}"
+
     if not isinstance(spacing, (tuple, list)):
-        raise TypeError(expected)
+        raise TypeError(expected())
     if len(spacing) != 2:
-        raise ValueError(expected)
+        raise ValueError(expected())
     for step in spacing:
-        if isinstance(step, bool) or not isinstance(step, (int, float)):
-            raise TypeError(expected)
+        if not _is_number(step):
+            raise TypeError(expected())
         if not _SMALLEST_SPACING <= step <= _LARGEST_SPACING:
-            raise ValueError(expected)
+            raise ValueError(expected())
     return float(spacing[0]), float(spacing[1])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _code(function: str, name: str, word: str, words: dict[str, int] | dict[str, bool]) -> int:

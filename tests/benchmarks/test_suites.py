@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import bench_gram, bench_lbfgs, bench_texture_step, peers, roofline, vgg_work
+from benchmarks import bench_distance, bench_gram, bench_lbfgs, bench_texture_step, peers, roofline, vgg_work
 from benchmarks.common import relative_error
 from benchmarks.plain_texture import PlainTextureLoss, PlainVGG, plain_synthesis
 
@@ -130,3 +130,23 @@ def test_lbfgs_steps_make_progress(build):
     for _ in range(10):
         (loss,) = call()
     assert float(loss) < 0.01 * start
+
+
+@pytest.mark.parametrize("operation", bench_distance.OPERATIONS)
+def test_distance_implementations_agree(operation):
+    problem = bench_distance.Problem(operation, 3, 30, 41, 5)
+    for implementation in bench_distance.Bench(problem).implementations():
+        if implementation.expected is None:
+            continue
+        try:
+            call = implementation.build()
+        except ImportError:
+            assert implementation.name not in ("cnnfast", "eager")
+            continue
+        assert relative_error(call(), implementation.expected()) <= implementation.tolerance
+
+
+def test_distance_work_counts_bytes():
+    for operation, bytes_per_pixel in zip(bench_distance.OPERATIONS, (2, 5, 2), strict=True):
+        assert bench_distance.Problem(operation, 3, 4, 5, 2).work.bytes == 60 * bytes_per_pixel
+    assert len(set(bench_distance.problems(quick=False))) == 12
