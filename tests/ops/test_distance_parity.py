@@ -9,6 +9,8 @@ from distance_cases import BINARY_DTYPES, bins_of
 
 from cnnfast import ops, reference
 
+pytestmark = pytest.mark.emulated
+
 FUSED_AND_PLAIN = pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
 BORDERS = pytest.mark.parametrize("border", ["none", "background"])
 

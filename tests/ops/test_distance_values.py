@@ -19,6 +19,8 @@ from distance_cases import (
 
 from cnnfast import ops, reference
 
+pytestmark = pytest.mark.emulated
+
 RADII = [1, 2, 3, 7, 11, 12, 15, 16, 17, 33, 63, 64, 65, 100, 255]
 SIZES = (
     [(1, 1), (1, 2), (2, 1), (1, 70), (70, 1), (3, 3)]
