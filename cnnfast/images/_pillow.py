@@ -37,6 +37,17 @@ def from_file(path: str | os.PathLike[str]) -> Tensor:
         return _to_tensor(image, str(path))
 
 
+def labels_from_file(path: str | os.PathLike[str]) -> Tensor:
+    """The numbers in a file of one channel as [H,W] int64: of a palette the indices, not the colours."""
+    path = Path(path)
+    _check_file(path)
+    with _one_line_errors(str(path)), _open(path) as image:
+        _check_pixels(*image.size, str(path))
+        if image.mode not in ("1", "L", "P", "I", *_SIXTEEN_BIT):
+            raise ImageError(f"load_labels: expected one channel of whole numbers, got {path} of {image.mode}")
+        return torch.from_numpy(np.asarray(image).astype(np.int64))
+
+
 def from_picture(image: Image.Image) -> Tensor:
     """A Pillow picture, likewise."""
     with _one_line_errors("the given picture"):

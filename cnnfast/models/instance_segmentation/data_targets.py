@@ -1,0 +1,199 @@
+"""What data sets of instance segmentation have in common: pictures, and targets as torchvision's models take them."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cnnfast.images import load_image
+from cnnfast.models.instance_segmentation.boxes import tight_boxes
+
+Target = dict[str, Tensor]
+"""Ground truth of a picture; see `InstanceDataset`."""
+
+
+class AnnotationError(ValueError):
+    """An annotation cannot be read or used; the message is one line and names the file."""
+
+
+@dataclass
+class Objects:
+    """Objects of a picture.
+
+    Attributes:
+        masks: [n,H,W] bool or integers.
+        labels: [n], 1..C.
+        crowd: [n] bool, regions of many objects; None for none.
+        area: [n] in px, None for those of the masks.
+        ignore: [H,W] bool, pixels that nobody labelled; None where the data set has no such thing.
+        image_id: number of the picture, None for its index.
+    """
+
+    masks: Tensor
+    labels: Tensor
+    crowd: Tensor | None = None
+    area: Tensor | None = None
+    ignore: Tensor | None = None
+    image_id: int | None = None
+
+
+class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
+    """Pictures with their objects.
+
+    An item is a picture [3,H,W], RGB in [0,1], and its target, a dict of
+
+    - boxes [n,4] float32, (x0,y0,x1,y1) in continuous coordinates, tight around the masks;
+    - labels [n] int64, 1..C, in the order of `categories`;
+    - masks [n,H,W] uint8, 0 or 1;
+    - area [n] float32 in px; image_id [1] int64; iscrowd [n] int64, 1 for regions of many objects;
+    - ignore [H,W] bool, pixels that nobody labelled, where the data set tells.
+
+    Objects without a pixel are left out. Regions of many objects are left out, too, unless `crowd` is True: networks
+    are trained without them, evaluated with them.
+
+    Attributes:
+        names: of the pictures.
+        categories: names of the C classes.
+    """
+
+    names: Sequence[str]
+    categories: Sequence[str]
+
+    def __init__(self, *, crowd: bool = False) -> None:
+        self._crowd = crowd
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target]:
+        """A picture and its target."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__}: expected an index below {len(self)}, got {index}")
+        index %= len(self)
+        return self.picture(index), self.target(index)
+
+    def picture(self, index: int) -> Tensor:
+        """A picture [3,H,W].
+
+        Raises:
+            ImageError: it cannot be read.
+            AnnotationError: its size is not that of its objects' masks.
+        """
+        picture = load_image(self._path(index))
+        expected = self._size(index)
+        if picture.shape[1:] != expected:
+            (height, width), got = expected, f"{picture.shape[2]}x{picture.shape[1]}"
+            raise AnnotationError(f"{self._path(index)}: expected {width}x{height} px as its annotation, got {got}")
+        return picture
+
+    def target(self, index: int) -> Target:
+        """A target, without reading the picture.
+
+        Raises:
+            AnnotationError: its annotation cannot be used.
+        """
+        objects = self._objects(index)
+        masks = objects.masks != 0
+        crowd = torch.zeros(len(masks), dtype=torch.bool) if objects.crowd is None else objects.crowd
+        area = masks.flatten(1).sum(1) if objects.area is None else objects.area
+        kept = masks.flatten(1).any(1) if masks.numel() else torch.zeros(len(masks), dtype=torch.bool)
+        if not self._crowd:
+            kept = kept & ~crowd
+        target = {
+            "boxes": tight_boxes(masks[kept]),
+            "labels": objects.labels[kept].long(),
+            "masks": masks[kept].to(torch.uint8),
+            "image_id": torch.tensor([index if objects.image_id is None else objects.image_id]),
+            "area": area[kept].float(),
+            "iscrowd": crowd[kept].long(),
+        }
+        return target if objects.ignore is None else target | {"ignore": objects.ignore}
+
+    @abstractmethod
+    def _path(self, index: int) -> Path:
+        """The file of a picture."""
+
+    @abstractmethod
+    def _size(self, index: int) -> tuple[int, int]:
+        """(height, width) of a picture as its annotation has it."""
+
+    @abstractmethod
+    def _objects(self, index: int) -> Objects:
+        """The objects of a picture."""
+
+
+def split_objects(labels: Tensor, *, besides: Sequence[int] = (0,)) -> tuple[Tensor, Tensor]:
+    """A picture of object numbers to a mask for each.
+
+    Args:
+        labels: [H,W] int64.
+        besides: numbers that are no objects.
+
+    Returns:
+        the numbers [n], rising, and the masks [n,H,W] bool.
+    """
+    numbers = labels.unique()
+    numbers = numbers[~torch.isin(numbers, torch.tensor(besides))]
+    return numbers, labels[None] == numbers[:, None, None]
+
+
+def read_names(path: Path) -> list[str]:
+    """Lines of a file that lists pictures; VOC's marks after the name are left out.
+
+    Raises:
+        AnnotationError: there is no such file, or nothing in it.
+    """
+    text = read_text(path)
+    names = [line.split()[0] for line in text.splitlines() if line.strip()]
+    if not names:
+        raise AnnotationError(f"{path}: expected names of pictures, one a line, got none")
+    for name in names:
+        if os.path.isabs(name) or ".." in Path(name).parts:
+            raise AnnotationError(f"{path}: expected names of pictures, got {name!r}")
+    return names
+
+
+def read_text(path: Path) -> str:
+    """A file of text.
+
+    Raises:
+        AnnotationError: it cannot be read, or is none.
+    """
+    check_annotation_file(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise AnnotationError(f"{path}: expected a file of text, got bytes that are none") from None
+    except OSError as error:
+        raise AnnotationError(f"{path}: expected a readable file, got: {error.strerror}") from error
+
+
+def check_annotation_file(path: Path) -> None:
+    """Refuse what is no regular file: a pipe would block its reader.
+
+    Raises:
+        AnnotationError: it is none.
+    """
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file" if path.exists() else "nothing"
+        raise AnnotationError(f"{path}: expected a file of annotations, got {what}")
+
+
+def check_folder(path: Path) -> Path:
+    """The folder, if it is one.
+
+    Raises:
+        AnnotationError: it is none.
+    """
+    if not path.is_dir():
+        what = "a file" if path.exists() else "nothing"
+        raise AnnotationError(f"{path}: expected a folder of the data set, got {what}")
+    return path

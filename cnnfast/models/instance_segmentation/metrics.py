@@ -1,0 +1,28 @@
+"""Measures of instance segmentation: AP^r of PASCAL VOC, AP and AR of COCO, AP of Cityscapes, AR of proposals.
+
+All take predictions and ground truth as torchvision's detection models give and take them, a dict a picture, with masks
+of bool or integers: soft masks are compared with a threshold first. The functions take whole data sets, the classes a
+picture at a time.
+"""
+
+from cnnfast.models.instance_segmentation.metrics_cityscapes import CityscapesAP, cityscapes_ap
+from cnnfast.models.instance_segmentation.metrics_coco import CocoMetrics, coco_metrics, encode_masks, to_coco_results
+from cnnfast.models.instance_segmentation.metrics_masks import boundary_f, mask_intersections, mask_iou
+from cnnfast.models.instance_segmentation.metrics_recall import AverageRecall, average_recall
+from cnnfast.models.instance_segmentation.metrics_voc import RegionAP, voc_ap_r
+
+__all__ = [
+    "AverageRecall",
+    "CityscapesAP",
+    "CocoMetrics",
+    "RegionAP",
+    "average_recall",
+    "boundary_f",
+    "cityscapes_ap",
+    "coco_metrics",
+    "encode_masks",
+    "mask_intersections",
+    "mask_iou",
+    "to_coco_results",
+    "voc_ap_r",
+]
