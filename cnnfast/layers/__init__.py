@@ -1,5 +1,6 @@
 """torch.nn layers over the fused operators, a subpackage a family."""
 
+from cnnfast.layers.distance import BinsToMask, InverseDistanceTransform, MaskToBins
 from cnnfast.layers.style import (
     ContentLoss,
     MeanFeatureLoss,
@@ -11,7 +12,10 @@ from cnnfast.layers.style import (
 )
 
 __all__ = [
+    "BinsToMask",
     "ContentLoss",
+    "InverseDistanceTransform",
+    "MaskToBins",
     "MeanFeatureLoss",
     "ScaledMSELoss",
     "StyleLoss",

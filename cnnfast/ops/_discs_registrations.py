@@ -5,6 +5,7 @@ A sum over discs is linear and its own adjoint: gradients of every order are sum
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -140,8 +141,9 @@ def _max_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
         return None, None, None
     (found,) = ctx.saved_tensors
     images, kinds, height, width = ctx.shape
-    found, grad = found.flatten(1), _accumulate(grad).flatten(1)
-    if found.shape[1] == 0 or kinds * height * width == 0:
+    size = math.prod(found.shape[1:])
+    found, grad = found.reshape(images, size), _accumulate(grad).reshape(images, size)  # flatten has no batching rule
+    if size == 0 or kinds * height * width == 0:
         return grad.new_zeros(ctx.shape, dtype=ctx.dtype), None, None
     zeros = grad.new_zeros((images, kinds * height * width))
     spread = zeros.scatter_add(1, found.clamp(min=0), torch.where(found < 0, 0, grad))

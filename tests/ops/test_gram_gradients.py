@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 from gram_cases import CASES, random_tensor
+from measures import Saved, peak_bytes
 from torch.autograd import gradcheck, gradgradcheck
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 from cnnfast import ops, reference
@@ -132,32 +132,6 @@ class TestLayoutOfTheGradient:
                 assert grad.stride() == tensor.stride()
 
 
-class Saved:
-    """Counts the bytes that autograd keeps: each storage once, those of `inputs` not at all."""
-
-    def __init__(self, *inputs):
-        self._ignored = {tensor.untyped_storage().data_ptr() for tensor in inputs}
-        self.storages = {}
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-    def _pack(self, tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._ignored:
-            self.storages[storage.data_ptr()] = (storage, storage.nbytes())
-        return tensor
-
-    def __enter__(self):
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self._hooks.__exit__(*error)
-
-    @property
-    def bytes(self):
-        return sum(nbytes for _, nbytes in self.storages.values())
-
-
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 class TestSavedBytes:
@@ -196,19 +170,6 @@ class TestSavedBytes:
         with Saved(x, y) as saved:
             ops.cross_gram(x, y)
         assert saved.bytes == 0
-
-
-def peak_bytes(function):
-    """Largest number of bytes alive at once that the function allocates on the CPU and does not free before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        kept = function()
-    alive = peak = 0
-    for event in record.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            alive += event.nbytes()
-            peak = max(peak, alive)
-    del kept
-    return peak
 
 
 @pytest.mark.parametrize("centered", [False, True])

@@ -1,0 +1,162 @@
+"""Masks to bins of distances and back, without gradient.
+
+Paper: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from cnnfast._checks import check_tensor
+from cnnfast._discs_arguments import disc_pad
+from cnnfast._distance_arguments import border_code
+from cnnfast.layers.distance._conventions import checked_radii
+from cnnfast.ops import disc_union, mask_to_bins
+
+
+class MaskToBins(nn.Module):
+    r"""Bins of the distance to the boundary: at every pixel of a mask the number n of the disc to paint there.
+
+    .. math:: n(p) = \lceil \min(\lceil d(p) \rceil, R) \, K / R \rceil
+
+    where d is the distance to the nearest pixel
+
+    ==============  ==========================================================================
+    convention      of
+    ==============  ==========================================================================
+    exact           the background: `BinsToMask` then restores every mask exactly
+    inner_boundary  the background, or the object's pixels with a 4-neighbour in it (distance 0): corners are rounded
+                    off and objects of a width of two pixels vanish
+    ==============  ==========================================================================
+
+    Paper:
+        Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.1.
+
+    Shape:
+        - mask: [..., H, W], bool or any integer dtype.
+        - output: [..., H, W] uint8, 0 where no disc is painted; with one_hot [..., K, H, W] float32.
+
+    Args:
+        R: Distance at which the transform is cut off.
+        K: Number of bins, at most R.
+        convention: See the table.
+        labels: The mask is a map of labels: pixels of another label are background to each other.
+        border: "none": nothing exists outside the image; "background": background surrounds it.
+        one_hot: Return a channel a bin.
+
+    Raises:
+        TypeError: If an argument has the wrong kind or the mask a floating dtype.
+        ValueError: If R or K is out of range or a word unknown.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.layers import MaskToBins
+        >>> MaskToBins(R=3, K=2)(torch.tensor([[0, 1, 1, 1, 1, 1, 0]]))
+        tensor([[0, 1, 2, 2, 2, 1, 0]], dtype=torch.uint8)
+    """
+
+    def __init__(
+        self,
+        R: int = 9,
+        K: int = 5,
+        convention: str = "exact",
+        labels: bool = False,
+        border: str = "none",
+        one_hot: bool = False,
+    ) -> None:
+        super().__init__()
+        self.radii = checked_radii("MaskToBins", R, K, convention)
+        border_code("MaskToBins", border)
+        self.R, self.K = int(R), K
+        self.convention = convention
+        self.labels = labels
+        self.border = border
+        self.one_hot = one_hot
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """The bins of a mask.
+
+        Args:
+            mask: [..., H, W].
+        """
+        if self.convention == "inner_boundary":
+            mask = _without_inner_boundary(mask, self.labels, self.border)
+        return mask_to_bins(mask, self.R, self.K, labels=self.labels, border=self.border, one_hot=self.one_hot)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"R={self.R}, K={self.K}, convention={self.convention!r}, labels={self.labels}, border={self.border!r}, "
+            f"one_hot={self.one_hot}"
+        )
+
+
+class BinsToMask(nn.Module):
+    r"""The mask that bins of distances stand for: the union of their discs.
+
+    Paper:
+        Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.1.
+
+    Shape:
+        - bins: [..., H, W] uint8, 0 for no disc, 1 to K.
+        - output: [..., H + 2 pad, W + 2 pad] bool.
+
+    Args:
+        R: Distance at which the transform was cut off.
+        K: Number of bins, at most R.
+        convention: That of `MaskToBins`.
+        pad: Rows and columns added on every side, where discs may reach beyond the bins.
+
+    Raises:
+        TypeError: If an argument has the wrong kind or the bins another dtype.
+        ValueError: If R or K is out of range, a word unknown, or a bin above K.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.layers import BinsToMask, MaskToBins
+        >>> mask = torch.tensor([[0, 1, 1, 1, 0], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]])
+        >>> torch.equal(BinsToMask(9, 5)(MaskToBins(9, 5)(mask)), mask.bool())
+        True
+    """
+
+    def __init__(self, R: int = 9, K: int = 5, convention: str = "exact", pad: int = 0) -> None:
+        super().__init__()
+        self.radii = checked_radii("BinsToMask", R, K, convention)
+        self.R, self.K = int(R), K
+        self.convention = convention
+        self.pad = disc_pad("BinsToMask", pad, self.radii)
+
+    def forward(self, bins: Tensor) -> Tensor:
+        """The mask of the bins.
+
+        Args:
+            bins: [..., H, W] uint8.
+        """
+        check_tensor("BinsToMask", bins, "bins")
+        if bins.dim() < 2:
+            raise ValueError(f"BinsToMask: expected bins of shape [..., H, W], got {list(bins.shape)}")
+        planes = bins.reshape(math.prod(bins.shape[:-2]), *bins.shape[-2:])
+        mask = disc_union(planes, self.radii, pad=self.pad)
+        return mask.view(*bins.shape[:-2], *mask.shape[-2:])
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"R={self.R}, K={self.K}, convention={self.convention!r}, pad={self.pad}"
+
+
+def _without_inner_boundary(mask: Tensor, labels: bool, border: str) -> Tensor:
+    """The mask with zero at pixels that have a 4-neighbour of another value."""
+    value = mask if labels else mask != 0
+    inside = value != 0
+    down, right = value[..., 1:, :] == value[..., :-1, :], value[..., :, 1:] == value[..., :, :-1]
+    inside[..., 1:, :] &= down
+    inside[..., :-1, :] &= down
+    inside[..., :, 1:] &= right
+    inside[..., :, :-1] &= right
+    if border == "background":
+        for edge in (inside[..., :1, :], inside[..., -1:, :], inside[..., :1], inside[..., -1:]):
+            edge.zero_()
+    return torch.where(inside, value, torch.zeros((), dtype=value.dtype, device=value.device))
