@@ -55,10 +55,10 @@ def example_sheet(
 
 
 def _panel(pictures: ToyPictures, boxes: Tensor, masks: Tensor, index: int) -> Tensor:
-    """A mask and the box on their picture, enlarged."""
+    """A mask and the box on their picture, enlarged; in grey, so that no object has the colour of a mask."""
     picture, mask = (
         part.repeat_interleave(_ZOOM, -1).repeat_interleave(_ZOOM, -2)
-        for part in (pictures.images[index], masks[index : index + 1])
+        for part in (pictures.images[index].mean(0).expand(3, -1, -1), masks[index : index + 1])
     )
     return draw_instances(picture, {"masks": mask, "boxes": boxes[index : index + 1] * _ZOOM}, captions=False)
 
