@@ -1,8 +1,10 @@
 """Instance segmentation with masks that may leave their box, as bins of truncated distances to the object's boundary.
 
 ``heads`` holds the object mask networks, ``targets`` and ``losses`` their training, ``windows`` the way between a box
-and the picture, ``mask_rcnn`` torchvision's Mask R-CNN with such a head, ``rpn_omn`` class-agnostic segment proposals.
-They are imported on first use, as are the functions and classes in them.
+and the picture. ``mask_rcnn`` is torchvision's Mask R-CNN with such a head, ``rpn_omn`` class-agnostic segment
+proposals, ``mnc`` multi-task network cascades. ``data`` reads data sets, ``training`` trains any of these networks on
+them, ``prediction``, ``drawing`` and ``coco_files`` find and show objects, ``metrics`` and ``evaluation`` measure them.
+All are imported on first use, as are the functions and classes in them.
 
 Source: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017.
 
@@ -15,55 +17,49 @@ Example:
 
 from __future__ import annotations
 
-import importlib
 from types import ModuleType
 from typing import Any
 
-_ROOMS = (
-    "decoding",
-    "heads",
-    "losses",
-    "mask_rcnn",
-    "rpn_omn",
-    "targets",
-    "windows",
-)
+from cnnfast._rooms import import_room
+
 _NAMES = {
+    "ModelSettings": "architectures",
+    "build_model": "architectures",
+    "CocoPredictions": "coco_files",
+    "decode_bins": "decoding",
+    "draw_instances": "drawing",
+    "evaluate": "evaluation",
     "OMNHead": "heads",
     "OMNHeadFC": "heads",
-    "OMNTargets": "targets",
-    "RPNOMN": "rpn_omn",
-    "convert_maskrcnn_to_omn": "mask_rcnn",
-    "decode_bins": "decoding",
     "mask_loss_weight": "losses",
-    "maskrcnn_omn": "mask_rcnn",
     "omn_loss": "losses",
+    "convert_maskrcnn_to_omn": "mask_rcnn",
+    "maskrcnn_omn": "mask_rcnn",
+    "mask_iou": "metrics",
+    "to_coco_results": "metrics",
+    "voc_ap_r": "metrics",
+    "MNCCascade": "mnc",
+    "load_model": "model_files",
+    "save_model": "model_files",
+    "predict_instances": "prediction",
+    "RPNOMN": "rpn_omn",
+    "perturb_boxes": "synthetic",
+    "synthetic_instances": "synthetic",
+    "OMNTargets": "targets",
     "omn_targets": "targets",
+    "Recipe": "training",
+    "train_segmentation": "training",
+    "mask_voting": "voting",
     "paste_windows": "windows",
     "sample_windows": "windows",
     "window_boxes": "windows",
     "window_patches": "windows",
 }
-# Packages that rooms need, and the extra that installs each.
-_EXTRAS = {
-    "torchvision": "models",
-    "pycocotools": "train",
-    "pytorch_lightning": "train",
-}
+_ROOMS = ("data", *dict.fromkeys(_NAMES.values()))
 
 
 def _room(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"cnnfast.models.instance_segmentation.{name}")
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in _EXTRAS:
-            raise
-        raise ImportError(
-            f"cnnfast.models.instance_segmentation.{name}: expected the package {package}, got none; "
-            f"install it with: pip install 'cnnfast[{_EXTRAS[package]}]'",
-            name=package,
-        ) from error
+    return import_room(f"cnnfast.models.instance_segmentation.{name}")
 
 
 def __getattr__(name: str) -> Any:

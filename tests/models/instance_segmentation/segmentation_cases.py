@@ -101,7 +101,7 @@ class TinyBackbone(torch.nn.Sequential):
 
 
 def tiny_options(size: int = 64):
-    """Options that fit Mask R-CNN and its like to the tiny backbone and pictures of `size` px."""
+    """Options that fit Mask R-CNN to the tiny backbone and pictures of `size` px."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.ops import MultiScaleRoIAlign
 
@@ -111,9 +111,23 @@ def tiny_options(size: int = 64):
         "rpn_anchor_generator": AnchorGenerator(((16, 32),), ((0.5, 1.0, 2.0),)),
         "box_roi_pool": MultiScaleRoIAlign(["0"], 7, 2),
         "mask_roi_pool": MultiScaleRoIAlign(["0"], 14, 2),
-        "box_batch_size_per_image": 32,
+        "box_batch_size_per_image": 16,
         "rpn_batch_size_per_image": 32,
         "rpn_post_nms_top_n_train": 60,
         "rpn_post_nms_top_n_test": 20,
         "box_detections_per_img": 6,
+        "box_score_thresh": 0.0,
+    }
+
+
+def narrow_branches(classes: int = 3):
+    """Narrow branches of boxes and masks for the tiny backbone; with them, Mask R-CNN takes no number of classes."""
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+
+    return {
+        "box_head": TwoMLPHead(16 * 49, 64),
+        "box_predictor": FastRCNNPredictor(64, classes),
+        "mask_head": MaskRCNNHeads(16, (16, 16), 1),
+        "mask_predictor": MaskRCNNPredictor(16, 16, classes),
     }
