@@ -1,4 +1,4 @@
-"""The command ``cnnfast``: texture synthesis, style transfer, pretrained weights, and what a bug report needs."""
+"""The command ``cnnfast``: textures, style transfer, instance segmentation, weights, and what a bug report needs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import typer
 
-from cnnfast.cli import fast_style, info, style, texture, weights
+from cnnfast.cli import fast_style, info, segment, style, texture, weights
 
 _DEBUG = "--debug"
 # What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command()(texture.texture)
 app.command()(style.style)
 app.add_typer(fast_style.app, name="fast-style")
+app.add_typer(segment.app, name="segment")
 app.command()(info.info)
 app.add_typer(weights.app, name="weights")
 

@@ -1,0 +1,102 @@
+"""The data set that the words of the command line mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnfast.cli._parsing import parse_choice
+from cnnfast.models.instance_segmentation.data import (
+    AnnotationError,
+    CityscapesInstances,
+    CocoInstances,
+    InstanceDataset,
+    SBDInstances,
+    SyntheticInstances,
+    VOCInstances,
+)
+
+SYNTHETIC, CITYSCAPES = "synthetic", "cityscapes"
+FORMATS = ("auto", "coco", "voc", "sbd", CITYSCAPES, SYNTHETIC)
+
+# Synthetic pictures of other splits than "train" have seeds that no training sees.
+_OTHER_SEEDS = 10_000_000
+# Format -> what its folder has.
+_MARKS = {"voc": "SegmentationObject", "sbd": "inst", CITYSCAPES: "leftImg8bit"}
+
+
+@dataclass(kw_only=True)
+class DataOptions:
+    """The words of the command line that name a data set, as typed."""
+
+    data: str
+    format: str
+    annotations: Path | None
+    split: str | None
+    pictures: int
+    side: int
+    objects: int
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Files that are read, but for pictures."""
+        return [] if self.annotations is None else [self.annotations]
+
+    @property
+    def kind(self) -> str:
+        """The format, named or found.
+
+        Raises:
+            ValueError: it is none of ours, or cannot be found.
+        """
+        parse_choice("--format", self.format, FORMATS)
+        if self.format != "auto":
+            return self.format
+        if self.annotations is not None:
+            return "coco"
+        if self.data == SYNTHETIC:
+            return SYNTHETIC
+        for kind, mark in _MARKS.items():
+            if (Path(self.data) / mark).is_dir():
+                return kind
+        what = "a folder of none of them" if Path(self.data).is_dir() else "no folder"
+        marks = ", ".join(f"{mark} ({kind})" for kind, mark in _MARKS.items())
+        raise ValueError(
+            f"{self.data}: expected a folder with {marks}, one of pictures with --annotations (coco), or the word "
+            f"synthetic, got {what}"
+        )
+
+
+def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
+    """The data set.
+
+    Args:
+        options: as typed.
+        crowd: whether regions of many objects are in it, where the format has them.
+
+    Raises:
+        ValueError: it cannot be read; the message names the file.
+    """
+    kind = options.kind
+    split = options.split or "train"
+    if kind == "coco":
+        if options.annotations is None:
+            raise ValueError("--annotations: expected the JSON file of a data set in COCO's format, got none")
+        return CocoInstances(_folder(options.data), options.annotations, crowd=crowd)
+    if options.annotations is not None:
+        raise ValueError(f"--annotations: expected it with --format coco alone, got it with {kind}")
+    if kind == "voc":
+        return VOCInstances(options.data, split)
+    if kind == "sbd":
+        return SBDInstances(options.data, split)
+    if kind == CITYSCAPES:
+        return CityscapesInstances(options.data, split, crowd=crowd)
+    seed = 0 if split == "train" else _OTHER_SEEDS
+    return SyntheticInstances(options.pictures, seed=seed, size=options.side, objects=options.objects)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        what = "a file" if Path(text).exists() else "nothing"
+        raise AnnotationError(f"{text}: expected a folder of pictures, got {what}")
+    return Path(text)

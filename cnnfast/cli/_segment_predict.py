@@ -1,0 +1,115 @@
+"""What ``cnnfast segment predict`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnfast.cli._parsing import check_output, check_share, parse_choice, parse_device
+from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
+from cnnfast.cli._steps import StepReporter
+from cnnfast.images import save_image
+from cnnfast.models.instance_segmentation.coco_files import CocoPredictions
+from cnnfast.models.instance_segmentation.drawing import draw_instances
+from cnnfast.models.instance_segmentation.model_files import SegmentationModel, load_model
+from cnnfast.models.instance_segmentation.prediction import choose_decoding, predict_instances
+
+
+@dataclass(kw_only=True)
+class Options:
+    """The words of the command line, as typed."""
+
+    model: Path
+    inputs: list[str]
+    output: Path
+    json: Path | None
+    score: float
+    mask_threshold: float
+    decode: str | None
+    max_detections: int
+    boxes: bool
+    captions: bool
+    device: str
+    alpha: str
+    ending: str | None
+
+
+def run(options: Options) -> int:
+    """Finds the objects of every picture, draws and writes them; returns the exit status."""
+    check_options(options)
+    device = parse_device(options.device)
+    tasks = find_tasks(options.inputs, options.output, options.ending)
+    single = is_single(options.inputs, options.output)
+    model = load_model(options.model)
+    if options.json is not None:
+        sources = [options.model, *(task.source for task in tasks)]
+        check_output(options.json, inputs=sources, others=[task.target for task in tasks])
+    check_targets(tasks, options.output, [options.model], single=single)
+    if options.decode is not None:
+        choose_decoding(model.network, options.decode)
+    model.network.to(device)
+    runner = _Runner(options, model, strict=single)
+    status = run_pictures(runner, tasks, options.output, single=single)
+    if runner.predictions is not None and options.json is not None:
+        runner.predictions.write(options.json)
+        print(f"{options.json}: {runner.found} objects")
+    return status
+
+
+def check_options(options: Options) -> None:
+    """Everything that can be wrong without opening a file.
+
+    Raises:
+        ValueError: names the option, what it wants and what it got.
+    """
+    parse_choice("--alpha", options.alpha, ("white", "drop"))
+    if options.ending is not None:
+        parse_choice("--format", options.ending, FORMATS)
+    check_share("--score", options.score)
+    check_share("--mask-threshold", options.mask_threshold)
+    if options.max_detections < 1:
+        raise ValueError(f"--max-detections: expected at least 1, got {options.max_detections}")
+
+
+class _Runner(PictureRunner):
+    """Reads pictures, finds their objects, draws them.
+
+    Attributes:
+        found: number of objects so far.
+        predictions: the objects, where they are wanted.
+    """
+
+    def __init__(self, options: Options, model: SegmentationModel, *, strict: bool) -> None:
+        super().__init__(options.alpha, strict=strict)
+        self._options, self._model = options, model
+        self.found = 0
+        self.predictions: CocoPredictions | None = None
+        if options.json is not None:
+            self.predictions = CocoPredictions(model.classes, model.category_ids)
+
+    def run(self, tasks: Sequence[Task], reporter: StepReporter) -> None:
+        """All of them."""
+        options = self._options
+        for task in tasks:
+            picture = self.read(task)
+            if picture is None:
+                continue
+            instances = predict_instances(
+                self._model.network,
+                picture,
+                score_threshold=options.score,
+                mask_threshold=options.mask_threshold,
+                max_detections=options.max_detections,
+            )
+            drawn = draw_instances(
+                picture, instances, self._model.classes, boxes=options.boxes, captions=options.captions
+            )
+            save_image(drawn, task.target)
+            if self.predictions is not None:
+                size = (picture.shape[1], picture.shape[2])
+                self.predictions.add(task.source.as_posix(), instances, size)
+            count = len(instances["scores"])
+            self.found += count
+            self.written += 1
+            reporter.update(self.written + self.skipped, f"{task.source.name}: {count} objects")
