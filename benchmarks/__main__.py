@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    bench_discs,
     bench_distance,
     bench_gram,
     bench_lbfgs,
@@ -29,6 +30,7 @@ _SUITES = {
     "style_levers": bench_style_levers.run,
     "lbfgs": bench_lbfgs.run,
     "distance": bench_distance.run,
+    "discs": bench_discs.run,
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from distance_cases import BINARY_DTYPES, CASES, FEW_CASES, random_labels, random_mask
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cnnfast import ops, reference
@@ -89,7 +90,7 @@ class TestCompile:
         self.check(case, device, "inductor", dynamic)
 
     def test_sizes_may_change_without_recompiling(self, device):
-        counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+        counter = CompileCounterWithBackend("aot_eager")
         compiled = torch.compile(ops.truncated_distance_transform, fullgraph=True, dynamic=True, backend=counter)
         for shape in [(2, 3, 4), (3, 5, 6), (4, 9, 12), (7, 8, 31)]:
             mask = random_mask(*shape, device=device)
@@ -97,7 +98,7 @@ class TestCompile:
         assert counter.frame_count == 1
 
     def test_number_of_bins_may_change_without_recompiling(self, device):
-        counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+        counter = CompileCounterWithBackend("aot_eager")
         compiled = torch.compile(ops.mask_to_bins, fullgraph=True, dynamic=True, backend=counter)
         mask = random_mask(2, 9, 10, device=device)
         for K in (3, 4, 5, 7):
