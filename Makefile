@@ -1,4 +1,4 @@
-# make demo | test | test-slow | bench | lint | ptx | gpu | clean
+# make demo | gallery | test | test-slow | bench | lint | ptx | gpu | clean
 #
 # Every target prepares the environment that it needs in .venv; a second run starts at once, and a changed C++ file is
 # rebuilt alone. PYTHON chooses the interpreter, TORCH the torch to install (as in TORCH="torch==2.13.0+cpu").
@@ -12,7 +12,7 @@ RUN_EXTRAS := models,cli
 DEV_EXTRAS := models,cli,train,export,test,lint
 BENCH_EXTRAS := models,cli,bench
 
-.PHONY: demo test test-slow bench lint ptx gpu clean help
+.PHONY: demo gallery test test-slow bench lint ptx gpu clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -41,6 +41,10 @@ demo: $(VENV)/run-installed $(VENV)/weights-installed
 	@mkdir -p demo
 	$(BIN)/cnnfast texture "$$($(BIN)/python -c 'import skimage; print(skimage.__path__[0])')/data/gravel.png" \
 	  --crop 128x128 --size 256 -o demo/gravel.png --side-by-side demo/gravel_side_by_side.png
+
+# The picture of style transfer in README.md, by the commands that it prints.
+gallery: $(VENV)/dev-installed $(VENV)/weights-installed
+	$(BIN)/python tools/gallery.py docs/images/gallery.jpg --work demo/gallery
 
 test: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python -m pytest

@@ -51,7 +51,8 @@ inline constexpr const char* mask_to_bins =
     "mask_to_bins(Tensor mask, int radius, SymInt bins, bool labels, bool border, int one_hot) -> Tensor";
 
 // Discs: N images, K bins of radii rho_n, P = pad; T(rho) = the pixels at most rho away. w_n = 1 without weight. Sums,
-// their gradients and weights have the accumulation type: float64 for float64 bins, else float32. Results are contiguous.
+// their gradients and weights have the accumulation type: float64 for float64 bins, else float32. Results are
+// contiguous.
 
 // bins (N, K, H, W), weight (K) -> (N, 1, H + 2 P, W + 2 P): sum over n of w_n times the sum of bins_n over T(rho_n).
 // noisy_or: bins are b in [0, 1] and -log(1 - b) is summed, with b kept below 1

@@ -25,8 +25,9 @@ check() { # check CAPABILITY PYTEST ARGUMENTS
 if [ "$#" -gt 0 ]; then
   best=("$@") others=("$@")
 else
-  best=(tests/ops/test_gram_values.py tests/ops/test_gram_parity.py)
-  others=(tests/ops/test_gram_values.py::TestAgainstTwin)
+  values=(tests/ops/test_distance_values.py tests/ops/test_discs_values.py)
+  best=(tests/ops/test_gram_values.py tests/ops/test_gram_parity.py "${values[@]}")
+  others=(tests/ops/test_gram_values.py::TestAgainstTwin "${values[@]}")
 fi
 check avx512 "${best[@]}"
 check avx2 "${others[@]}"

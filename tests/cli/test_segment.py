@@ -82,8 +82,8 @@ def history(name: str) -> list[float]:
 
 class TestTrain:
     def test_files(self, cnnfast):
-        extra = ("--history", "loss.json", "--plot", "loss.png", "--log", "log", "--truncation", 5, "--bins", 3, "--steps", 10)
-        result = cnnfast(*TRAIN, "-o", "model.pt", *extra)
+        extra = ("--history", "loss.json", "--plot", "loss.png", "--log", "log", "--truncation", 5, "--bins", 3)
+        result = cnnfast(*TRAIN, "-o", "model.pt", *extra, "--steps", 10)
         assert result.status == 0 and not result.err, result
         lines = result.out.splitlines()
         assert "maskrcnn-omn on small; 4 pictures, 3 classes; 10 steps of 1 pictures" in lines[0]
