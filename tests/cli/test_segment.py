@@ -158,7 +158,8 @@ class TestTrain:
         words = [*TRAIN, "--device", "cpu", "--devices", 2, "-o", "two.pt", "--history", "two.json"]
         run = Run(environment, tmp_path, *words)
         out, err = run.process.communicate(timeout=300)
-        assert run.process.returncode == 0 and not err, (out, err)
+        # torch.distributed warns there of its own accord.
+        assert run.process.returncode == 0 and "Traceback" not in err and "cnnfast:" not in err, (out, err)
         assert "4 steps of 1 pictures on each of 2 processes" in out and out.count("\n") == STEPS + 2  # one talks
         assert load_model("two.pt").training["batch"] == 2 and len(history("two.json")) == STEPS
 

@@ -186,7 +186,8 @@ class TestTraining:
         data = SyntheticInstances(32, size=SIDE)
         _, history = train(60, data=data, recipe=Recipe("adamw", 1e-3, schedule="cosine", warmup=5))
         losses = [progress.loss for progress in history]
-        assert sum(losses[-8:]) < 0.7 * sum(losses[:8])
+        # Although the loss of the mask counts ten times as much after a third of the steps.
+        assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
 class TestResume:
