@@ -186,8 +186,8 @@ class TestTraining:
         data = SyntheticInstances(32, size=SIDE)
         _, history = train(60, data=data, recipe=Recipe("adamw", 1e-3, schedule="cosine", warmup=5))
         losses = [progress.loss for progress in history]
-        # Although the loss of the mask counts ten times as much after a third of the steps.
-        assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+        # The loss of the mask counts ten times as much after a third of the steps: both sums lie behind that.
+        assert sum(losses[-8:]) < sum(losses[20:28])
 
 
 class TestResume:
@@ -216,15 +216,15 @@ class TestResume:
 
 class TestFiles:
     def test_network_and_log(self, train, tmp_path):
-        network, _ = train(2, out=tmp_path / "a.pt", log_dir=tmp_path / "log", log_every=1, category_ids=[4, 5, 9])
+        network, _ = train(3, out=tmp_path / "a.pt", log_dir=tmp_path / "log", log_every=2, category_ids=[4, 5, 9])
         model = load_model(tmp_path / "a.pt")
         assert model.settings == SETTINGS and model.classes == CLASSES and model.category_ids == (4, 5, 9)
-        assert model.training["steps"] == 2 and model.training["recipe"]["optimizer"] == "adamw"
+        assert model.training["steps"] == 3 and model.training["recipe"]["optimizer"] == "adamw"
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, model.network.state_dict()[name])
         (path,) = tmp_path.rglob("metrics.csv")
         rows = list(csv.DictReader(path.open()))
-        assert [row["step"] for row in rows] == ["1", "2"]
+        assert [row["step"] for row in rows] == ["2", "3"]  # every other one, and the last
         assert {"loss", "loss_mask", "loss_mask_bins", "loss_objectness", "skipped_steps"} <= set(rows[0])
 
     def test_nothing_else_is_written(self, train, tmp_path, monkeypatch, capfd):
