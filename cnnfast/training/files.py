@@ -53,7 +53,7 @@ class TrainingFiles(pl.Callback):
         every: steps between them.
         settings: of the training, plain values.
         callback: told of every step; True ends the training.
-        log_every: steps between entries of the log.
+        log_every: steps between entries of the log; the last step has one, too.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class TrainingFiles(pl.Callback):
         assert isinstance(module, Training) and module.progress is not None
         progress = module.progress
         if trainer.is_global_zero:
-            if trainer.logger is not None and progress.step % self._log_every == 0:
+            logged = progress.step % self._log_every == 0 or progress.step == module.steps
+            if trainer.logger is not None and logged:
                 trainer.logger.log_metrics(progress.metrics(), step=progress.step)
             if self._callback is not None and self._callback(progress):
                 module.asked_to_stop = True
