@@ -22,9 +22,10 @@ from torch import Tensor
 
 from cnnfast.cli import main as cnnfast
 from cnnfast.images import load_image, resize, save_image
+from cnnfast.models.style.colour import match_colour
 
 DATA = Path(skimage.__file__).parent / "data"
-SIZE = 384
+SIZE, ITERATIONS = 384, 75
 CELL, GAP, CAPTION = 236, 6, 26
 TRAINING = {
     "steps": 600,
@@ -47,7 +48,9 @@ class Crop(NamedTuple):
 
 
 CONTENTS = {"astronaut": Crop("astronaut.png", 0, 0, 512), "chelsea": Crop("chelsea.png", 0, 75, 300)}
-STYLES = {"tissue": Crop("ihc.png", 0, 0, 512)}
+STYLES = {"tissue": Crop("ihc.png", 0, 0, 512), "gravel": Crop("gravel.png", 0, 0, 256)}
+# Grey styles take the colours of another picture.
+PALETTES = {"gravel": "coffee.png"}
 
 
 class Column(NamedTuple):
@@ -62,10 +65,10 @@ class Column(NamedTuple):
 CAPTIONS = ("content", "style", "cnnfast style", "cnnfast fast-style: one pass of a trained network")
 
 
-def cut(crop: Crop, path: Path) -> Path:
-    """Write a crop, and return where."""
-    picture = load_image(DATA / crop.file)
-    save_image(picture[:, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side], path)
+def cut(crop: Crop, path: Path, palette: str | None = None) -> Path:
+    """Write a crop, in the colours of another of scikit-image's pictures if one is named, and return where."""
+    picture = load_image(DATA / crop.file)[:, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
+    save_image(picture if palette is None else match_colour(picture, load_image(DATA / palette)), path)
     return path
 
 
@@ -85,12 +88,12 @@ def make(work: Path) -> list[Column]:
     contents = {name: cut(crop, work / f"{name}.png") for name, crop in CONTENTS.items()}
     columns = []
     for name, crop in STYLES.items():
-        style, model = cut(crop, work / f"{name}.png"), work / f"{name}.pth"
+        style, model = cut(crop, work / f"{name}.png", PALETTES.get(name)), work / f"{name}.pth"
         run("fast-style", "train", style, DATA, "-o", model, **TRAINING)
         for content_name, content in contents.items():
             stylized, fast = (work / f"{content_name}_{name}_{kind}.png" for kind in ("style", "fast_style"))
-            run("style", content, style, "-o", stylized, "--size", SIZE)
-            run("fast-style", "apply", model, content, "-o", fast, "--size", SIZE)
+            run("style", content, style, "-o", stylized, size=SIZE, iterations=ITERATIONS)
+            run("fast-style", "apply", model, content, "-o", fast, size=SIZE)
             columns.append(Column(*(load_image(path) for path in (content, style, stylized, fast))))
     return columns
 
