@@ -45,6 +45,14 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def restore_threads() -> Iterator[None]:
+    """Leaves the number of torch's threads as it was."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def parity() -> Callable[..., dict[str, np.ndarray]]:
     """Loader of the arrays in tests/parity/<family>/<name>.npz."""
 

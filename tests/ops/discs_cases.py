@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +56,10 @@ class Case:
         return made
 
     def __call__(self, module: ModuleType, tensors: dict[str, Tensor]) -> Tensor:
-        return getattr(module, self.function)(**tensors, radii=self.radii, **self.options)
+        return self.apply(getattr(module, self.function), tensors)
+
+    def apply(self, function: Callable[..., Tensor], tensors: dict[str, Tensor]) -> Tensor:
+        return function(**tensors, radii=self.radii, **self.options)
 
     @property
     def is_max(self) -> bool:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,21 +9,14 @@ import torch
 from discs_cases import probabilities
 from discs_results import results
 from gram_cases import random_tensor
+from measures import CAPABILITIES, assert_same_from_several_threads, results_with_capability
 
-import cnnfast
-from cnnfast import _C, ops
+from cnnfast import ops
 
-CAPABILITIES = ["default", "avx2", "avx512"]
 SCRIPT = Path(__file__).with_name("discs_results.py")
 
 
-@pytest.fixture(autouse=True)
-def restore_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
+@pytest.mark.usefixtures("restore_threads")
 class TestSameBits:
     def test_for_every_number_of_threads(self):
         torch.set_num_threads(1)
@@ -62,33 +51,21 @@ def test_several_python_threads_at_once(device):
         mask = ops.inverse_distance_transform(x, (0, 2, 5), union="noisy_or")
         return mask.detach(), *torch.autograd.grad(mask.sum(), x)
 
-    expected = [work(x) for x in inputs]
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(5):
-            for actual, wanted in zip(pool.map(work, inputs), expected, strict=True):
-                assert all(torch.equal(a, b) for a, b in zip(actual, wanted, strict=True))
+    assert_same_from_several_threads(work, inputs, 5)
 
 
 def tolerance(tensor):
     return {torch.float64: 1e-11, torch.float32: 2e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}[tensor.dtype]
 
 
+@pytest.mark.usefixtures("restore_threads")
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_same_answer_with_every_capability(capability, tmp_path):
-    path = tmp_path / "results.pt"
-    paths = [str(Path(cnnfast.__file__).parents[1]), str(SCRIPT.parent)]
-    environment = os.environ | {"CNNFAST_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, str(SCRIPT), str(path)]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert process.returncode == 0, process.stderr
-    found = torch.load(path)
-    best = CAPABILITIES.index(_C.cpu_capability())
-    if "CNNFAST_CPU_CAPABILITY" not in os.environ:
-        assert found["capability"] == CAPABILITIES[min(best, CAPABILITIES.index(capability))]
+    found = results_with_capability(SCRIPT, capability, tmp_path / "results.pt")
     torch.set_num_threads(1)
     expected = results()
-    assert found["results"].keys() == expected.keys()
-    for name, tensors in found["results"].items():
+    assert found.keys() == expected.keys()
+    for name, tensors in found.items():
         for actual, wanted in zip(tensors, expected[name], strict=True):
             if not wanted.is_floating_point():
                 assert torch.equal(actual, wanted), name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from discs_cases import CASES, SMOOTH_CASES, probabilities
-from gram_cases import random_tensor
 from measures import Saved
+from promises import Gradients
 from torch.autograd import gradcheck, gradgradcheck
-from torch.utils.checkpoint import checkpoint
 
 import cnnfast
 from cnnfast import ops, reference
@@ -37,27 +35,8 @@ class TestNumericalDerivatives:
 
 
 @BY_CASE
-def test_gradient_equals_twin_for_each_set_of_wanted_inputs(case, device):
-    tensors = case.tensors(device=device, requires_grad="all")
-    expected_output = case(reference, tensors)
-    upstream = random_tensor(*expected_output.shape, device=device, seed=7)
-    expected = dict(zip(tensors, torch.autograd.grad(expected_output, list(tensors.values()), upstream), strict=True))
-    for count in range(1, len(tensors) + 1):
-        for wanted in itertools.combinations(tensors, count):
-            leaves = case.tensors(device=device, requires_grad=wanted)
-            case(ops, leaves).backward(upstream)
-            for name, leaf in leaves.items():
-                if name in wanted:
-                    torch.testing.assert_close(leaf.grad, expected[name])
-                else:
-                    assert leaf.grad is None
-
-
-@BY_CASE
-def test_nothing_is_recorded_without_a_wanted_gradient(case, device):
-    assert not case(ops, case.tensors(device=device)).requires_grad
-    with torch.no_grad():
-        assert not case(ops, case.tensors(device=device, requires_grad="all")).requires_grad
+class TestGradients(Gradients):
+    """Those of every case."""
 
 
 @BY_CASE
@@ -87,19 +66,6 @@ def test_third_derivative_equals_twin(case, device):
             gradient = gradient.pow(2).sum()
         results.append(gradient)
     torch.testing.assert_close(*results)
-
-
-@BY_CASE
-def test_checkpointing(case, device):
-    tensors = case.tensors(device=device, requires_grad="all")
-    output = case(ops, tensors)
-    upstream = random_tensor(*output.shape, device=device, seed=7)
-    expected = torch.autograd.grad(output, list(tensors.values()), upstream)
-    names = list(tensors)
-    again = checkpoint(lambda *t: case(ops, dict(zip(names, t, strict=True))), *tensors.values(), use_reentrant=False)
-    assert torch.equal(again, output)
-    for actual, wanted in zip(torch.autograd.grad(again, list(tensors.values()), upstream), expected, strict=True):
-        assert torch.equal(actual, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)

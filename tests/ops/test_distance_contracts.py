@@ -8,8 +8,8 @@ import warnings
 import pytest
 import torch
 from distance_cases import BINARY_DTYPES, CASES, FEW_CASES, random_labels, random_mask
+from promises import FreshCompiler
 from torch import nn
-from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cnnfast import ops, reference
@@ -55,14 +55,8 @@ def test_opcheck():
         torch.library.opcheck(operator, args)
 
 
-class TestCompile:
+class TestCompile(FreshCompiler):
     """Through AOT autograd; Inductor, which takes seconds for each, in a few cases."""
-
-    @pytest.fixture(autouse=True)
-    def fresh_dynamo(self):
-        torch._dynamo.reset()
-        yield
-        torch._dynamo.reset()
 
     def check(self, case, device, backend, dynamic):
         compiled = torch.compile(getattr(ops, case.function), fullgraph=True, dynamic=dynamic, backend=backend)
@@ -90,8 +84,7 @@ class TestCompile:
         self.check(case, device, "inductor", dynamic)
 
     def test_sizes_may_change_without_recompiling(self, device):
-        counter = CompileCounterWithBackend("aot_eager")
-        compiled = torch.compile(ops.truncated_distance_transform, fullgraph=True, dynamic=True, backend=counter)
+        compiled, counter = self.counted(ops.truncated_distance_transform)
         counts = []
         for shape in [(2, 3, 4), (3, 5, 6), (4, 9, 12), (7, 8, 31)]:
             mask = random_mask(*shape, device=device)
@@ -100,8 +93,7 @@ class TestCompile:
         assert len(set(counts)) == 1
 
     def test_number_of_bins_may_change_without_recompiling(self, device):
-        counter = CompileCounterWithBackend("aot_eager")
-        compiled = torch.compile(ops.mask_to_bins, fullgraph=True, dynamic=True, backend=counter)
+        compiled, counter = self.counted(ops.mask_to_bins)
         mask = random_mask(2, 9, 10, device=device)
         for K in (3, 4, 5, 7):
             assert torch.equal(compiled(mask, 9, K, one_hot=True), ops.mask_to_bins(mask, 9, K, one_hot=True))

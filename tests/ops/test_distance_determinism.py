@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from distance_cases import CASES, FEW_CASES, random_labels, random_mask
 from distance_results import results
+from measures import (
+    CAPABILITIES,
+    assert_same_from_several_threads,
+    results_with_capability,
+    run_script,
+    ticks_of_another_thread,
+)
 
-import cnnfast
-from cnnfast import _C, ops
+from cnnfast import ops
 
-CAPABILITIES = ["default", "avx2", "avx512"]
 SCRIPT = Path(__file__).with_name("distance_results.py")
-
-
-@pytest.fixture
-def restore_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def assert_same_bits(first, second):
@@ -58,54 +52,18 @@ class TestPythonThreads:
     def test_several_at_once(self, case, device):
         """Calls of different sizes from eight threads give what each gives alone."""
         masks = [case.mask(2, 50 + 37 * i, 300 - 31 * i, device=device, seed=i) for i in range(8)]
-        expected = [case(ops, mask) for mask in masks]
-        with ThreadPoolExecutor(8) as pool:
-            for _ in range(5):
-                for actual, wanted in zip(pool.map(lambda mask: case(ops, mask), masks), expected, strict=True):
-                    assert torch.equal(actual, wanted)
+        assert_same_from_several_threads(lambda mask: [case(ops, mask)], masks, 5)
 
     def test_lock_of_the_interpreter_is_released(self):
         """Another Python thread makes progress while one call is running."""
         mask = torch.ones(6000, 6000, dtype=torch.bool)
-        ticks, stop, running = 0, threading.Event(), threading.Event()
-
-        def count():
-            nonlocal ticks
-            while not stop.is_set():
-                if running.is_set():
-                    ticks += 1
-
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        thread = threading.Thread(target=count)
-        thread.start()
-        try:
-            running.set()
-            ops.truncated_distance_transform(mask, 60)
-            running.clear()
-        finally:
-            stop.set()
-            thread.join()
-            sys.setswitchinterval(interval)
-        assert ticks > 1000
-
-
-def run_script(capability, *arguments):
-    paths = [str(Path(cnnfast.__file__).parents[1]), str(SCRIPT.parent)]
-    environment = os.environ | {"CNNFAST_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+        assert ticks_of_another_thread(lambda: ops.truncated_distance_transform(mask, 60)) > 1000
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_same_bits_on_every_processor(capability, tmp_path):
-    path = tmp_path / "results.pt"
-    process = run_script(capability, str(SCRIPT), str(path))
-    assert process.returncode == 0, process.stderr
-    found = torch.load(path)
-    best = CAPABILITIES.index(_C.cpu_capability())
-    if "CNNFAST_CPU_CAPABILITY" not in os.environ:
-        assert found["capability"] == CAPABILITIES[min(best, CAPABILITIES.index(capability))]
-    assert_same_bits(found["results"], results())
+    found = results_with_capability(SCRIPT, capability, tmp_path / "results.pt")
+    assert_same_bits(found, results())
 
 
 MEMORY = """

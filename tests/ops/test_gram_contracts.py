@@ -7,8 +7,8 @@ import io
 import pytest
 import torch
 from gram_cases import CASES, FEW_CASES, random_tensor
+from promises import FreshCompiler, WithoutData, check_compiled
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 import cnnfast
 from cnnfast import ops, reference
@@ -86,53 +86,28 @@ def test_opcheck_of_dynamic_shapes(name, requires_grad):
         torch.library.opcheck(getattr(torch.ops.cnnfast, name).default, tuple(tensors), test_utils=check)
 
 
-def forward_and_backward(function, case, tensors):
-    """The result and the gradients of its random projection."""
-    leaves = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
-    output = function(**leaves, **case.options)
-    upstream = random_tensor(*output.shape, dtype=output.dtype, device=output.device, seed=7)
-    return output, *torch.autograd.grad(output, list(leaves.values()), upstream)
-
-
-class TestCompile:
+class TestCompile(FreshCompiler):
     """Through AOT autograd; Inductor, which takes seconds for each, in a few cases."""
-
-    @pytest.fixture(autouse=True)
-    def fresh_dynamo(self):
-        torch._dynamo.reset()
-        yield
-        torch._dynamo.reset()
-
-    def check(self, case, device, backend, dynamic):
-        eager = getattr(ops, case.function)
-        compiled = torch.compile(eager, fullgraph=True, dynamic=dynamic, backend=backend)
-        tensors = case.tensors(torch.float32, device)
-        for actual, expected in zip(
-            forward_and_backward(compiled, case, tensors), forward_and_backward(eager, case, tensors), strict=True
-        ):
-            assert actual.dtype == expected.dtype and actual.stride() == expected.stride()
-            torch.testing.assert_close(actual, expected)
 
     @pytest.mark.parametrize("dynamic", [False, True])
     @pytest.mark.parametrize("case", FEW_CASES, ids=str)
     def test_few_cases(self, case, device, dynamic):
-        self.check(case, device, "aot_eager", dynamic)
+        check_compiled(case, device, "aot_eager", dynamic)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("dynamic", [False, True])
     @pytest.mark.parametrize("case", [case for case in CASES if case not in FEW_CASES], ids=str)
     def test_other_cases(self, case, device, dynamic):
-        self.check(case, device, "aot_eager", dynamic)
+        check_compiled(case, device, "aot_eager", dynamic)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("dynamic", [False, True])
     @pytest.mark.parametrize("case", FEW_CASES, ids=str)
     def test_inductor(self, case, device, dynamic):
-        self.check(case, device, "inductor", dynamic)
+        check_compiled(case, device, "inductor", dynamic)
 
     def test_sizes_may_change_without_recompiling(self, device):
-        counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
-        compiled = torch.compile(ops.gram_mse_loss, fullgraph=True, dynamic=True, backend=counter)
+        compiled, counter = self.counted(ops.gram_mse_loss)
         for batch, channels, height, width in [(2, 3, 4, 5), (3, 5, 6, 7), (4, 9, 12, 5), (7, 8, 3, 31)]:
             x = random_tensor(batch, channels, height, width, device=device)
             target = torch.eye(channels, device=device)
@@ -222,28 +197,14 @@ class TestAutocast:
         assert image.grad.dtype == torch.float32 and image.grad.abs().max() > 0
 
 
-class TestWithoutData:
-    @pytest.mark.parametrize("case", CASES, ids=str)
-    def test_meta_device(self, case):
-        real = case(ops, case.tensors(torch.bfloat16))
-        tensors = case.tensors(torch.bfloat16, requires_grad="all")
-        meta = {name: tensor.detach().to("meta").requires_grad_() for name, tensor in tensors.items()}
-        output = case(ops, meta)
-        assert output.is_meta and output.shape == real.shape and output.dtype == real.dtype
-        for grad, tensor in zip(torch.autograd.grad(output.sum(), list(meta.values())), tensors.values(), strict=True):
-            assert grad.shape == tensor.shape and grad.dtype == tensor.dtype
+@pytest.mark.parametrize("case", CASES, ids=str)
+class TestWithoutData(WithoutData):
+    """Of every case."""
 
-    @pytest.mark.parametrize("case", CASES, ids=str)
-    def test_fake_tensors(self, case, device):
-        real = case(ops, case.tensors(torch.float32, device))
-        with FakeTensorMode() as mode:
-            fake = {name: mode.from_tensor(tensor) for name, tensor in case.tensors(torch.float32, device).items()}
-            output = case(ops, fake)
-        assert output.shape == real.shape and output.stride() == real.stride() and output.device == real.device
 
-    def test_more_elements_than_32_bits_can_count(self):
-        x = torch.empty(3, 1 << 12, 1 << 20, device="meta", dtype=torch.bfloat16)
-        assert ops.gram_matrix(x).shape == (3, 1 << 12, 1 << 12)
+def test_more_elements_than_32_bits_can_count():
+    x = torch.empty(3, 1 << 12, 1 << 20, device="meta", dtype=torch.bfloat16)
+    assert ops.gram_matrix(x).shape == (3, 1 << 12, 1 << 12)
 
 
 def test_package_exports_the_functions():

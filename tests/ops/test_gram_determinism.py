@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from gram_cases import CASES, random_tensor
 from gram_results import results
+from measures import (
+    CAPABILITIES,
+    assert_same_from_several_threads,
+    results_with_capability,
+    run_script,
+    ticks_of_another_thread,
+)
 
-import cnnfast
-from cnnfast import _C, ops
+from cnnfast import ops
 
-CAPABILITIES = ["default", "avx2", "avx512"]
 SCRIPT = Path(__file__).with_name("gram_results.py")
-
-
-@pytest.fixture
-def restore_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def assert_same_bits(first, second):
@@ -85,42 +78,12 @@ class TestPythonThreads:
             loss = ops.gram_mse_loss(x, torch.eye(x.shape[1], device=device))
             return loss.detach(), *torch.autograd.grad(loss, x)
 
-        expected = [work(x) for x in inputs]
-        with ThreadPoolExecutor(8) as pool:
-            for _ in range(10):
-                for actual, wanted in zip(pool.map(work, inputs), expected, strict=True):
-                    assert all(torch.equal(a, b) for a, b in zip(actual, wanted, strict=True))
+        assert_same_from_several_threads(work, inputs, 10)
 
     def test_lock_of_the_interpreter_is_released(self):
         """Another Python thread makes progress while one call is running."""
         x = torch.rand(1, 256, 40_000)
-        ticks, stop, running = 0, threading.Event(), threading.Event()
-
-        def count():
-            nonlocal ticks
-            while not stop.is_set():
-                if running.is_set():
-                    ticks += 1
-
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        thread = threading.Thread(target=count)
-        thread.start()
-        try:
-            running.set()
-            ops.gram_matrix(x)
-            running.clear()
-        finally:
-            stop.set()
-            thread.join()
-            sys.setswitchinterval(interval)
-        assert ticks > 1000
-
-
-def run_script(capability, *arguments):
-    paths = [str(Path(cnnfast.__file__).parents[1]), str(SCRIPT.parent)]
-    environment = os.environ | {"CNNFAST_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(paths)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+        assert ticks_of_another_thread(lambda: ops.gram_matrix(x)) > 1000
 
 
 def tolerance(tensor):
@@ -131,16 +94,10 @@ def tolerance(tensor):
 class TestCapabilities:
     @pytest.mark.parametrize("capability", CAPABILITIES)
     def test_same_answer(self, capability, tmp_path):
-        path = tmp_path / "results.pt"
-        process = run_script(capability, str(SCRIPT), str(path))
-        assert process.returncode == 0, process.stderr
-        found = torch.load(path)
-        best = CAPABILITIES.index(_C.cpu_capability())
-        if "CNNFAST_CPU_CAPABILITY" not in os.environ:
-            assert found["capability"] == CAPABILITIES[min(best, CAPABILITIES.index(capability))]
+        found = results_with_capability(SCRIPT, capability, tmp_path / "results.pt")
         torch.set_num_threads(1)
         expected = results()
-        for name, tensors in found["results"].items():
+        for name, tensors in found.items():
             for actual, wanted in zip(tensors, expected[name], strict=True):
                 scale = wanted.double().abs().max().item() if wanted.numel() else 1.0
                 torch.testing.assert_close(actual, wanted, rtol=0, atol=tolerance(wanted) * max(scale, 1e-6), msg=name)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from gram_cases import CASES, random_tensor
 from measures import Saved, peak_bytes
+from promises import Gradients
 from torch.autograd import gradcheck, gradgradcheck
-from torch.utils.checkpoint import checkpoint
 
 from cnnfast import ops, reference
 
@@ -57,27 +55,8 @@ def test_numerical_derivatives_of_odd_sizes(channels, positions, centered, devic
 
 
 @BY_CASE
-def test_gradient_equals_twin_for_each_set_of_wanted_inputs(case, device):
-    tensors = case.tensors(device=device, requires_grad="all")
-    expected_output = case(reference, tensors)
-    upstream = random_tensor(*expected_output.shape, device=device, seed=7)
-    expected = dict(zip(tensors, torch.autograd.grad(expected_output, list(tensors.values()), upstream), strict=True))
-    for count in range(1, len(tensors) + 1):
-        for wanted in itertools.combinations(tensors, count):
-            leaves = case.tensors(device=device, requires_grad=wanted)
-            case(ops, leaves).backward(upstream)
-            for name, leaf in leaves.items():
-                if name in wanted:
-                    torch.testing.assert_close(leaf.grad, expected[name])
-                else:
-                    assert leaf.grad is None
-
-
-@BY_CASE
-def test_nothing_is_recorded_without_a_wanted_gradient(case, device):
-    assert not case(ops, case.tensors(device=device)).requires_grad
-    with torch.no_grad():
-        assert not case(ops, case.tensors(device=device, requires_grad="all")).requires_grad
+class TestGradients(Gradients):
+    """Those of every case."""
 
 
 @BY_CASE
@@ -94,19 +73,6 @@ def test_second_gradient_equals_twin(case, device):
             assert (actual is None) == (expected is None)
             if actual is not None:
                 torch.testing.assert_close(actual, expected)
-
-
-@BY_CASE
-def test_checkpointing(case, device):
-    tensors = case.tensors(device=device, requires_grad="all")
-    output = case(ops, tensors)
-    upstream = random_tensor(*output.shape, device=device, seed=7)
-    expected = torch.autograd.grad(output, list(tensors.values()), upstream)
-    names = list(tensors)
-    again = checkpoint(lambda *t: case(ops, dict(zip(names, t, strict=True))), *tensors.values(), use_reentrant=False)
-    assert torch.equal(again, output)
-    for actual, wanted in zip(torch.autograd.grad(again, list(tensors.values()), upstream), expected, strict=True):
-        assert torch.equal(actual, wanted)
 
 
 def test_saved_tensors_may_be_offloaded(device):

@@ -7,7 +7,18 @@ import warnings
 import pytest
 import torch
 from gram_cases import CASES, FEW_CASES, random_tensor
-from torch.autograd import forward_ad, gradcheck
+from promises import (
+    Derivatives,
+    Jacobians,
+    as_function,
+    assert_same,
+    check_gradient_of_each_sample,
+    check_ordinary_gradient_through_vmap,
+    check_vmap_over_one_argument,
+    everything,
+    scalar,
+)
+from torch.autograd import gradcheck
 
 from cnnfast import ops, reference
 
@@ -15,67 +26,15 @@ BY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 BY_FEW_CASES = pytest.mark.parametrize("case", FEW_CASES, ids=str)
 
 
-def as_function(case, module):
-    """The case as a function of its tensors in order."""
-    return lambda *values: case(module, dict(zip(case.shapes, values, strict=True)))
-
-
-def scalar(case, module):
-    return lambda *values: as_function(case, module)(*values).square().sum()
-
-
-def assert_same(actual, expected):
-    torch.testing.assert_close(actual, expected)
-
-
-def everything(case):
-    return tuple(range(len(case.shapes)))
+def several(case, device):
+    """Three samples of each tensor."""
+    return [random_tensor(3, *shape, device=device, seed=i).abs() for i, shape in enumerate(case.shapes.values())]
 
 
 @BY_CASE
-class TestDerivatives:
-    def test_grad(self, case, device):
-        values = tuple(case.tensors(device=device).values())
-        results = [torch.func.grad(scalar(case, module), everything(case))(*values) for module in (ops, reference)]
-        assert_same(*results)
-        assert max(grad.abs().max().item() for grad in results[0]) > 1e-4
-
-    def test_vjp(self, case, device):
-        values = tuple(case.tensors(device=device).values())
-        output, pull = torch.func.vjp(as_function(case, ops), *values)
-        expected_output, expected_pull = torch.func.vjp(as_function(case, reference), *values)
-        assert_same(output, expected_output)
-        upstream = random_tensor(*output.shape, device=device, seed=7)
-        assert_same(pull(upstream), expected_pull(upstream))
-
-    def test_jvp(self, case, device):
-        values = tuple(case.tensors(device=device).values())
-        tangents = tuple(random_tensor(*value.shape, device=device, seed=8) for value in values)
-        actual = torch.func.jvp(as_function(case, ops), values, tangents)
-        assert_same(actual, torch.func.jvp(as_function(case, reference), values, tangents))
-        assert actual[1].abs().max() > 1e-4
-
-    def test_jacobians(self, case, device):
-        values = tuple(case.tensors(device=device).values())
-        expected = torch.func.jacrev(as_function(case, reference), everything(case))(*values)
-        assert_same(torch.func.jacrev(as_function(case, ops), everything(case))(*values), expected)
-        assert_same(torch.func.jacfwd(as_function(case, ops), everything(case))(*values), expected)
-
-    def test_forward_mode(self, case, device):
-        """A tangent on each single tensor arrives: it is never dropped."""
-        for name in case.shapes:
-            tangents = []
-            for module in (ops, reference):
-                tensors = case.tensors(device=device)
-                with forward_ad.dual_level():
-                    direction = random_tensor(*tensors[name].shape, device=device, seed=9)
-                    tensors[name] = forward_ad.make_dual(tensors[name], direction)
-                    tangents.append(forward_ad.unpack_dual(case(module, tensors)).tangent)
-            assert tangents[0] is not None
-            assert_same(*tangents)
-
+class TestDerivatives(Derivatives, Jacobians):
     def test_vmap_in_front(self, case, device):
-        values = [random_tensor(3, *shape, device=device, seed=i).abs() for i, shape in enumerate(case.shapes.values())]
+        values = several(case, device)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             actual = torch.func.vmap(as_function(case, ops))(*values)
@@ -93,17 +52,7 @@ class TestCompositions:
             assert_same(actual, torch.func.hessian(scalar(case, reference), argument)(*values))
 
     def test_vmap_over_one_argument_along_its_last_axis(self, case, device):
-        tensors = case.tensors(device=device)
-        for name, value in tensors.items():
-            stacked = torch.stack([value, 2 * value, value + 1], -1)
-            axes = tuple(-1 if other == name else None for other in tensors)
-            values = [stacked if other == name else tensor for other, tensor in tensors.items()]
-            actual = torch.func.vmap(as_function(case, ops), axes)(*values)
-            singles = [
-                as_function(case, ops)(*(v[..., i] if a == -1 else v for v, a in zip(values, axes, strict=True)))
-                for i in range(3)
-            ]
-            assert_same(actual, torch.stack(singles))
+        check_vmap_over_one_argument(case, device, lambda value: [value, 2 * value, value + 1])
 
     def test_nested_vmap(self, case, device):
         values = [
@@ -113,24 +62,10 @@ class TestCompositions:
         assert_same(*results)
 
     def test_gradient_of_each_sample(self, case, device):
-        values = [random_tensor(3, *shape, device=device, seed=i).abs() for i, shape in enumerate(case.shapes.values())]
-        results = [
-            torch.func.vmap(torch.func.grad(scalar(case, module), everything(case)))(*values)
-            for module in (ops, reference)
-        ]
-        assert_same(*results)
+        check_gradient_of_each_sample(case, several(case, device))
 
     def test_ordinary_gradient_through_vmap(self, case, device):
-        """The vmap rule of the operator keeps the operator differentiable."""
-        results = []
-        for module in (ops, reference):
-            values = [
-                random_tensor(3, *shape, device=device, seed=i).abs().requires_grad_()
-                for i, shape in enumerate(case.shapes.values())
-            ]
-            output = torch.func.vmap(as_function(case, module))(*values)
-            results.append(torch.autograd.grad(output.square().sum(), values))
-        assert_same(*results)
+        check_ordinary_gradient_through_vmap(case, lambda: several(case, device))
 
     def test_gradcheck_of_forward_mode(self, case, device):
         tensors = tuple(case.tensors(device=device, requires_grad="all").values())
