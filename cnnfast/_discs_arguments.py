@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -140,6 +141,40 @@ def check_union(function: str, union: str, weight: Tensor | None, bias: float | 
     for name, value in (("weight", weight), ("bias", bias)):
         if value is not None:
             raise ValueError(f'{function}: expected {name} None with union "{union}", got {type(value).__name__}')
+
+
+class UnionArguments(NamedTuple):
+    """What the soft unions of discs take, checked and in one form."""
+
+    B: Tensor
+    radii: tuple[int, ...]
+    weight: Tensor | None
+    bias: float | Tensor
+    pad: int
+    least: float
+    """How far probabilities stay away from 1."""
+
+
+def union_arguments(
+    function: str,
+    B: Tensor,
+    radii: Sequence[int],
+    weight: Tensor | None,
+    bias: float | Tensor | None,
+    pad: int | None,
+    union: str,
+    return_logits: bool,
+) -> UnionArguments:
+    """The arguments of `inverse_distance_transform`, with the errors of the functions above."""
+    radii = disc_radii(function, radii)
+    check_bins(function, B, radii)
+    check_union(function, union, weight, bias)
+    weight = disc_weight(function, weight, B)
+    offset = disc_bias(function, bias, B)
+    pad = disc_pad(function, pad, radii)
+    if return_logits:
+        B = logits_under_autocast(B)
+    return UnionArguments(B, radii, weight, offset, pad, uncertainty(B.dtype))
 
 
 def check_labels(function: str, labels: Tensor, radii: Sequence[int]) -> None:

@@ -156,20 +156,13 @@ def inverse_distance_transform(
                   [0., 1., 1., 1., 0.],
                   [0., 0., 1., 0., 0.]]]])
     """
-    function = "inverse_distance_transform"
-    if takes_twin(function, B):
+    if takes_twin("inverse_distance_transform", B):
         return twin.inverse_distance_transform(
             B, radii, weight, bias, pad=pad, union=union, return_logits=return_logits
         )
-    radii = arguments.disc_radii(function, radii)
-    arguments.check_bins(function, B, radii)
-    arguments.check_union(function, union, weight, bias)
-    weight = arguments.disc_weight(function, weight, B)
-    offset = arguments.disc_bias(function, bias, B)
-    pad = arguments.disc_pad(function, pad, radii)
-    if return_logits:
-        B = arguments.logits_under_autocast(B)
-    least = arguments.uncertainty(B.dtype)
+    B, radii, weight, offset, pad, least = arguments.union_arguments(
+        "inverse_distance_transform", B, radii, weight, bias, pad, union, return_logits
+    )
     if union == "max":
         largest, _ = registered.disc_max(B, radii, pad)
         result = arguments.probability_logit(largest, least) if return_logits else largest
