@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class MaskOutput:
         return MaskOutput(self.logits[index], None if self.bins is None else self.bins[index])
 
 
-class MaskBranch(nn.Module):
+class MaskBranch(nn.Module, ABC):
     """From the features of boxes to their masks. Subclasses give ``forward``, ``windows`` and ``losses``.
 
     Attributes:
@@ -44,13 +45,13 @@ class MaskBranch(nn.Module):
     size: int
     halo: int
 
+    @abstractmethod
     def windows(self, output: MaskOutput, *, final: bool = False) -> Tensor:
         """Masks [n,1,S+2P,S+2P] as float32 in [0,1]; where `final`, as they are shown, else differentiable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, output: MaskOutput, rois: RoITargets, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Losses by name, of boxes that all belong to objects."""
-        raise NotImplementedError
 
     def inner_windows(self, output: MaskOutput) -> Tensor:
         """The masks inside their boxes, [n,1,S,S]."""
