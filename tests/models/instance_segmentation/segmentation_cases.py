@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from cnnfast.models.instance_segmentation.boxes import tight_boxes
+
 
 def shape_mask(size: int, generator: torch.Generator) -> Tensor:
     """An ellipse, rotated rectangle or star, [size,size] bool, its centre near the middle."""
@@ -23,12 +25,6 @@ def shape_mask(size: int, generator: torch.Generator) -> Tensor:
     if kind == 1:
         return (u.abs() <= a) & (v.abs() <= b)
     return torch.hypot(u / a, v / b) <= 0.8 + 0.35 * torch.cos(5 * torch.atan2(v, u))
-
-
-def tight_box(mask: Tensor) -> Tensor:
-    """(x0,y0,x1,y1) [4] of a mask [H,W]."""
-    rows, columns = torch.where(mask.any(1))[0], torch.where(mask.any(0))[0]
-    return torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
 
 
 def overlap(a: Tensor, b: Tensor) -> float:
@@ -54,8 +50,9 @@ def shapes_with_boxes(count: int, size: int = 96, low: float = 0.5, high: float 
     """Masks [n,size,size] bool and boxes [n,4] that cut parts of the objects off."""
     generator = torch.Generator().manual_seed(seed)
     masks = [shape_mask(size, generator) for _ in range(count)]
-    boxes = [shifted_box(tight_box(mask), generator, size, low, high) for mask in masks]
-    return torch.stack(masks), torch.stack(boxes)
+    stack = torch.stack(masks)
+    boxes = [shifted_box(box, generator, size, low, high) for box in tight_boxes(stack)]
+    return stack, torch.stack(boxes)
 
 
 def mask_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -73,7 +70,7 @@ def pictures_with_targets(count: int, objects: int = 2, size: int = 64, seed: in
         image = 0.1 * torch.rand(3, size, size, generator=generator)
         for channel, mask in enumerate(masks):
             image[channel % 3, mask] += 0.8
-        boxes = torch.stack([tight_box(mask) for mask in masks])
+        boxes = tight_boxes(masks)
         images.append(image)
         targets.append({"boxes": boxes, "labels": torch.arange(objects) % 2 + 1, "masks": masks.to(torch.uint8)})
     return images, targets
