@@ -72,6 +72,14 @@ inline constexpr const char* disc_max = "disc_max(Tensor bins, int[] radii, SymI
 // labels (N, H, W) uint8, 0 no disc, n a disc of radius rho_n -> union of the discs (N, H + 2 P, W + 2 P), bool
 inline constexpr const char* disc_union = "disc_union(Tensor labels, int[] radii, SymInt pad) -> Tensor";
 
+// A 3x3 convolution with stride 1: N images, H * W pixels, I and O channels, multiples of 32; p = padding, 0 to 2.
+// Memory is channels_last, that of the result always.
+
+// x (N, I, H, W), weight (O, I, 3, 3), bias (O) -> (N, O, H + 2 p - 2, W + 2 p - 2), float32. transposed: with the
+// weights flipped and I and O exchanged, as in the gradient of such a convolution
+inline constexpr const char* convolution3x3 =
+    "_convolution3x3(Tensor x, Tensor weight, Tensor? bias, SymInt padding, bool transposed) -> Tensor";
+
 inline constexpr const char* all[] = {gram,
                                       gram_backward,
                                       cross_gram,
@@ -83,6 +91,7 @@ inline constexpr const char* all[] = {gram,
                                       disc_sum,
                                       disc_sum_backward,
                                       disc_max,
-                                      disc_union};
+                                      disc_union,
+                                      convolution3x3};
 
 }  // namespace cnnfast::schemas

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "convolution/convolution_kernels.h"
 #include "discs/discs_kernels.h"
 #include "distance/distance_kernels.h"
 #include "gram/gram_kernels.h"
@@ -10,6 +11,7 @@
 namespace cnnfast {
 
 struct Kernels {
+  ConvolutionKernels convolution;
   GramKernels<float> gram_float;
   GramKernels<double> gram_double;
   GramKernels<half_bits> gram_half;

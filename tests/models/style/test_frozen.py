@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from cnnfast.models.style.frozen import FrozenConv2d
+from cnnfast.ops import _convolution
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -69,3 +70,30 @@ def test_weights_that_need_a_gradient_get_one():
     plain(x).square().sum().backward()
     torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
     torch.testing.assert_close(ours.bias.grad, plain.bias.grad)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_wide_layers_take_the_convolution_by_tiles(mode, monkeypatch):
+    """Both directions, with the values of PyTorch, and forward mode."""
+    calls, real = [], _convolution.convolution3x3
+    monkeypatch.setattr(
+        _convolution, "convolution3x3", lambda *a, **k: calls.append(k.get("transposed", False)) or real(*a, **k)
+    )
+    torch.manual_seed(0)
+    ours = FrozenConv2d(32, 64, 3, padding=1, padding_mode=mode).requires_grad_(False)
+    ours.to(memory_format=torch.channels_last)
+    x, tangent = (torch.randn(2, 32, 17, 19).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    leaf = x.clone().requires_grad_()
+    y = ours(leaf)
+    (gradient,) = torch.autograd.grad(y.square().sum(), leaf)
+    assert calls == [False, True]
+    exact = ours.double()
+    wide = x.double().requires_grad_()
+    expected = exact(wide)
+    torch.testing.assert_close(y, expected.float(), rtol=1e-5, atol=1e-5)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), wide)
+    torch.testing.assert_close(gradient, wanted.float(), rtol=1e-4, atol=1e-4)
+    _, change = torch.func.jvp(exact, (x.double(),), (tangent.double(),))
+    _, ours_change = torch.func.jvp(ours.float(), (x,), (tangent,))
+    assert len(calls) > 2
+    torch.testing.assert_close(ours_change, change.float(), rtol=1e-5, atol=1e-5)
