@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    bench_convolution,
     bench_discs,
     bench_distance,
     bench_gram,
@@ -25,6 +26,7 @@ from benchmarks.roofline import measure_roofline
 
 _SUITES = {
     "gram": bench_gram.run,
+    "convolution": bench_convolution.run,
     "texture_step": bench_texture_step.run,
     "style": bench_style.run,
     "style_levers": bench_style_levers.run,

@@ -25,6 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import cnnfast
+
 Call = Callable[[], Sequence[Tensor]]
 
 _SHORTEST_SAMPLE = 2e-3
@@ -232,8 +234,8 @@ def cpu_name() -> str:
 
 
 def machine_name(threads: int, device: str = "cpu") -> str:
-    """Name of the results file: the GPU, or processor and threads, in lower case with hyphens."""
-    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
+    """Name of the results file: the GPU, or processor, its instruction set and threads, in lower case with hyphens."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{cpu_name()} {cnnfast.cpu_capability()}"
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
     return slug if device == "cuda" else f"{slug}-{threads}-threads"
 
@@ -248,8 +250,6 @@ def _commit() -> str:
 
 def metadata(device: str = "cpu") -> dict[str, Any]:
     """Everything that a reader needs in order to judge the figures."""
-    import cnnfast
-
     gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda} if device == "cuda" else {}
     return gpu | {
         "cpu": cpu_name(),

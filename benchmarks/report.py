@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-SUITES = ("gram", "texture_step", "style", "style_levers", "lbfgs", "distance", "discs")
+SUITES = ("gram", "convolution", "texture_step", "style", "style_levers", "lbfgs", "distance", "discs")
 STATUSES = ("ok", "absent", "failed", "wrong")
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
