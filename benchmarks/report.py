@@ -228,7 +228,8 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> str:
         for suite in suites:
             rows += [row for case in suite["cases"] if _is_headline(case) for row in _summary_rows(case)]
         about = suites[0]["metadata"]
-        parts.append(f"{about['cpu']}, {about['threads']} threads, torch {about['torch']}:\n\n" + "\n".join(rows))
+        machine = f"{about['cpu']}, {about['capability']}, {about['threads']} threads, torch {about['torch']}"
+        parts.append(f"{machine}:\n\n" + "\n".join(rows))
     return "\n\n".join(parts)
 
 

@@ -181,6 +181,21 @@ class TestTraining:
         train(3, batch_size=1)
         assert seen == [{0.1}, {1.0}, {1.0}]
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_losses_fall(self, train, seed):
+        """Those of proposals and classes, whose boxes are chosen alike at every step.
+
+        The others need not fall within so few steps: the better the proposals, the more boxes beside the objects' own
+        are refined and given masks, which is harder, and the loss of the mask counts ten times as much after a third.
+        """
+        data = SyntheticInstances(32, size=SIDE)
+        recipe = Recipe("adamw", 1e-3, schedule="cosine", warmup=5)
+        _, history = train(60, data=data, recipe=recipe, seed=seed)
+        for name, share in (("loss_objectness", 0.1), ("loss_classifier", 0.6)):
+            losses = [progress.terms[name] for progress in history]
+            assert sum(losses[-8:]) / 8 < share * losses[0], name
+
 
 class TestResume:
     def test_goes_on_as_the_unbroken_run(self, train, tmp_path):
