@@ -1,7 +1,8 @@
 // Body of one instruction set's table. The including file defines CNNFAST_VECTOR_BYTES, CNNFAST_REGISTERS and, where
 // the processor converts float16, CNNFAST_F16C, and has included every header before it switched the target.
+// clang-format off: the others use its vectors
 #include "core/vector.inl"
-
+// clang-format on
 #include "convolution/convolution_simd.inl"
 #include "discs/discs_table.inl"
 #include "distance/distance_simd.inl"

@@ -239,7 +239,8 @@ def _features(
     if kind == "random":
         return build_extractor("random")
     taps = tuple(dict.fromkeys((*style, *content)))
-    return build_extractor(kind, taps=taps, pool="max", compute_dtype=precision, **options)
+    network = build_extractor(kind, taps=taps, pool="max", compute_dtype=precision, **options)
+    return network.to(memory_format=torch.channels_last)
 
 
 def _layers(
