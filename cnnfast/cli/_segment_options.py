@@ -15,6 +15,11 @@ Pictures = Annotated[int, typer.Option(help="number of synthetic pictures")]
 Side = Annotated[int, typer.Option(help="of synthetic pictures, in px")]
 Objects = Annotated[int, typer.Option(help="in each synthetic picture")]
 Model = Annotated[Path, typer.Argument(help="network that `cnnfast segment train` wrote")]
-MaskThreshold = Annotated[float, typer.Option(help="value of a soft mask from which a pixel belongs to the object")]
+MaskThreshold = Annotated[
+    float,
+    typer.Option(
+        help="value of a soft mask of Mask R-CNN from which a pixel is the object's; other models have their own"
+    ),
+]
 Decode = Annotated[str | None, typer.Option(help="object masks: soft, hard or max; default: soft")]
 MaxDetections = Annotated[int, typer.Option(help="objects of a picture, the best ones")]

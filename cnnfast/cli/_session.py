@@ -128,8 +128,8 @@ def check_plot(path: Path) -> None:
         ) from error
 
 
-def plot_history(path: Path, history: list[list[float]]) -> None:
-    """Relative loss over all iterations, on a logarithmic axis, with a line where a new level begins."""
+def plot_history(path: Path, history: list[list[float]], label: str = "relative loss") -> None:
+    """The loss over all iterations, on a logarithmic axis, with a line where a new level begins."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -140,7 +140,7 @@ def plot_history(path: Path, history: list[list[float]]) -> None:
     for index in range(1, len(history)):
         if history[index][0] != history[index - 1][0]:
             axes.axvline(index + 0.5, color="0.7", linewidth=0.8)
-    axes.set(xlabel="iteration", ylabel="relative loss")
+    axes.set(xlabel="iteration", ylabel=label)
     axes.grid(True, alpha=0.3)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)

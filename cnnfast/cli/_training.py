@@ -199,7 +199,7 @@ def _write_records(options: TrainingOptions, watch: Watch, finished: bool, secon
         facts = {"cnnfast": cnnfast.__version__, "torch": torch.__version__, "options": words}
         write_history(options.history, facts | {"finished": finished, "seconds": round(seconds, 3)}, watch.history)
     if options.plot is not None and watch.history:
-        plot_history(options.plot, watch.history)
+        plot_history(options.plot, watch.history, "loss")
 
 
 def _conclude(options: TrainingOptions, watch: Watch, finished: bool, seconds: float) -> str:

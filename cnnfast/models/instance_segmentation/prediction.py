@@ -28,7 +28,8 @@ def predict_instances(
         network: that returns them, with soft masks or not, for a list of pictures; in evaluation mode.
         picture: [3,H,W] in [0,1].
         score_threshold: objects with a lower score are left out.
-        mask_threshold: value of soft masks from which a pixel belongs to the object.
+        mask_threshold: value of soft masks, which Mask R-CNN returns, from which a pixel belongs to the object. RPN-OMN
+            and the cascades return masks that are decided already.
         max_detections: the best ones; None for all.
 
     Returns:
