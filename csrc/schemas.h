@@ -80,6 +80,17 @@ inline constexpr const char* disc_union = "disc_union(Tensor labels, int[] radii
 inline constexpr const char* convolution3x3 =
     "_convolution3x3(Tensor x, Tensor weight, Tensor? bias, SymInt padding, bool transposed) -> Tensor";
 
+// 2x2 pooling behind a ReLU, stride 2, a last odd row or column dropped: N images, H * W pixels, C channels, a multiple
+// of 64; float32 or bfloat16. Memory is channels_last, that of the results always.
+
+// x (N, C, H, W) -> the largest, or the mean, of four ReLUs (N, C, H / 2, W / 2), and what the gradient needs: bits of
+// an order of their own (N, H / 2, W / 2, C), uint8
+inline constexpr const char* relu_pool2x2 = "_relu_pool2x2(Tensor x, bool average) -> (Tensor, Tensor)";
+
+// grad (N, C, H / 2, W / 2), bits as above -> the gradient of x (N, C, H, W)
+inline constexpr const char* relu_pool2x2_backward =
+    "_relu_pool2x2_backward(Tensor grad, Tensor bits, SymInt height, SymInt width, bool average) -> Tensor";
+
 inline constexpr const char* all[] = {gram,
                                       gram_backward,
                                       cross_gram,
@@ -92,6 +103,8 @@ inline constexpr const char* all[] = {gram,
                                       disc_sum_backward,
                                       disc_max,
                                       disc_union,
-                                      convolution3x3};
+                                      convolution3x3,
+                                      relu_pool2x2,
+                                      relu_pool2x2_backward};
 
 }  // namespace cnnfast::schemas

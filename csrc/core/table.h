@@ -7,6 +7,7 @@
 #include "discs/discs_kernels.h"
 #include "distance/distance_kernels.h"
 #include "gram/gram_kernels.h"
+#include "pooling/pooling_kernels.h"
 
 namespace cnnfast {
 
@@ -24,6 +25,8 @@ struct Kernels {
   UnionKernels<uint8_t> union_bytes;
   UnionKernels<uint16_t> union_shorts;
   UnionKernels<uint32_t> union_ints;
+  PoolingKernels<float> pooling_float;
+  PoolingKernels<bfloat16_bits> pooling_bfloat16;
 };
 
 extern const Kernels kernels_base;

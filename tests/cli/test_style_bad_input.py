@@ -29,7 +29,7 @@ def folder(tmp_path, sample, stripes, tiny_vgg) -> Path:
     Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)).save(tmp_path / "nan.tif")
     (tmp_path / "vgg.safetensors").write_bytes(tiny_vgg.read_bytes())
     torch.save({"layer1.0.conv1.weight": torch.zeros(4, 4, 3, 3)}, tmp_path / "resnet.pth")
-    torch.save({"format": "cnnfast texture 1"}, tmp_path / "texture.pt")
+    torch.save({"format": "cnnfast texture 2"}, tmp_path / "texture.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     return tmp_path
 

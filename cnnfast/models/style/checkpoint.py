@@ -22,9 +22,9 @@ def checkpoint_format(kind: str) -> str:
     Example:
         >>> from cnnfast.models.style.checkpoint import checkpoint_format
         >>> checkpoint_format("texture")
-        'cnnfast texture 1'
+        'cnnfast texture 2'
     """
-    return f"cnnfast {kind} 1"
+    return f"cnnfast {kind} 2"
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -19,11 +19,11 @@ GROWTH = 10.0
 
 
 class _Pairs(NamedTuple):
-    """Which rows of the history are alive, oldest first, and their small inner products in float64."""
+    """Which rows of the history are alive, oldest first, and their small products S Y^T and Y Z^T in float64."""
 
     slots: tuple[int, ...]
     sy: Tensor
-    yy: Tensor
+    yz: Tensor
 
 
 class _Memory(NamedTuple):
@@ -48,11 +48,11 @@ class _Verdict(NamedTuple):
 class LBFGS(PictureOptimizer):
     r"""Limited-memory BFGS in compact form with an Armijo search, bounds by projection and recovery from NaN.
 
-    The steps s_i = x_{i+1} - x_i and gradient changes y_i lie in the rows of two matrices S and Y. With R the upper
-    triangle of S Y^T, D its diagonal, P a fixed metric and gamma = s^T y / y^T P y of the newest pair, the inverse
-    Hessian times g is
+    The steps s_i = x_{i+1} - x_i and the products z_i = P y_i of the gradient changes y_i with a fixed metric P lie in
+    the rows of two matrices S and Z. With R the upper triangle of S Y^T, D its diagonal and gamma = s^T y / y^T z of
+    the newest pair, the inverse Hessian times g is
 
-        H g = gamma P g + S^T R^-T ((D + gamma Y P Y^T) u - gamma Y P g) - gamma P Y^T u,   u = R^-1 S g,
+        H g = gamma P g + S^T R^-T ((D + gamma Y Z^T) u - gamma Z g) - gamma Z^T u,   u = R^-1 S g,
 
     two passes over the history and a few products of history x history matrices, instead of 4 x history small kernels.
     The step is x' = clip(x - t H g), with t halved until f(x') <= f(x) + 1e-4 g^T (x' - x). Elements that sit on a
@@ -125,9 +125,9 @@ class LBFGS(PictureOptimizer):
         return ~(((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0)))
 
     def _inner(self, slots: tuple[int, ...], vector: Tensor) -> Tensor:
-        """Inner products of the live rows, s with a vector and y with its metric: [pairs, 2]."""
-        s, y = self._rows[: max(slots) + 1].unbind(1)
-        products = torch.stack([s @ vector.reshape(-1), y @ self._metric(vector).reshape(-1)], 1)
+        """Inner products of the live rows, s and z, with a vector: [pairs, 2]."""
+        s, z = self._rows[: max(slots) + 1].unbind(1)
+        products = torch.stack([s @ vector.reshape(-1), z @ vector.reshape(-1)], 1)
         return products[list(slots)].to(self._small)
 
     def _direction(self, pairs: _Pairs, gradient: Tensor) -> Tensor:
@@ -136,36 +136,36 @@ class LBFGS(PictureOptimizer):
             return -self._metric(gradient)
         products = self._inner(pairs.slots, gradient)
         r, d = torch.triu(pairs.sy), pairs.sy.diagonal()
-        gamma = d[-1] / pairs.yy[-1, -1]
+        gamma = d[-1] / pairs.yz[-1, -1]
         u = torch.linalg.solve_triangular(r, products[:, :1], upper=True)
-        inner = d[:, None] * u + gamma * (pairs.yy @ u - products[:, 1:])
+        inner = d[:, None] * u + gamma * (pairs.yz @ u - products[:, 1:])
         weights = torch.cat([torch.linalg.solve_triangular(r.T, inner, upper=False), -gamma * u], dim=1)
         used = max(pairs.slots) + 1
         # Dead rows get weight zero; they hold finite numbers, so they add nothing.
         coefficients = torch.zeros(used, 2, dtype=gradient.dtype, device=gradient.device)
         coefficients[list(pairs.slots)] = weights.to(gradient.dtype)
-        s, y = self._rows[:used].unbind(1)
-        curved = gamma.to(gradient.dtype) * gradient + (coefficients[:, 1] @ y).view_as(gradient)
-        return -(self._metric(curved) + (coefficients[:, 0] @ s).view_as(gradient))
+        s, z = self._rows[:used].unbind(1)
+        past = coefficients[:, 0] @ s + coefficients[:, 1] @ z
+        return -(gamma.to(gradient.dtype) * self._metric(gradient) + past.view_as(gradient))
 
     def _remember(self, pairs: _Pairs, s: Tensor, y: Tensor) -> _Pairs:
         slots = pairs.slots
-        sy, yy = pairs.sy, pairs.yy
+        sy, yz = pairs.sy, pairs.yz
         if len(slots) == self.history:
-            slots, sy, yy = slots[1:], sy[1:, 1:], yy[1:, 1:]
+            slots, sy, yz = slots[1:], sy[1:, 1:], yz[1:, 1:]
         slot = next(i for i in range(self.history + 1) if i not in pairs.slots)
         self._rows[slot, 0] = s.view(-1)
-        self._rows[slot, 1] = y.view(-1)
+        self._rows[slot, 1] = self._metric(y).reshape(-1)
         slots = (*slots, slot)
-        # One call gives s_i^T y and y_i^T P y of the new y with every pair.
+        # One call gives s_i^T y and z_i^T y of the new y with every pair.
         products = self._inner(slots, y)
         new_sy = torch.zeros(len(slots), len(slots), dtype=sy.dtype, device=sy.device)
-        new_yy = torch.zeros_like(new_sy)
-        new_sy[:-1, :-1], new_yy[:-1, :-1] = sy, yy
+        new_yz = torch.zeros_like(new_sy)
+        new_sy[:-1, :-1], new_yz[:-1, :-1] = sy, yz
         # Only the upper triangle of S Y^T enters the formula, so the new row is never needed.
         new_sy[:, -1] = products[:, 0]
-        new_yy[:, -1] = new_yy[-1, :] = products[:, 1]
-        return _Pairs(slots, new_sy, new_yy)
+        new_yz[:, -1] = new_yz[-1, :] = products[:, 1]
+        return _Pairs(slots, new_sy, new_yz)
 
     def _start(self, state: State) -> State:
         loss, gradient = self._evaluate(state.x)
@@ -242,7 +242,7 @@ class LBFGS(PictureOptimizer):
         """State as plain tensors and numbers; the history holds live pairs only, oldest first."""
         state, saved = self._common_state()
         gradient, pairs = state.extra
-        saved |= {"history": self.history, "slots": list(pairs.slots), "sy": pairs.sy.clone(), "yy": pairs.yy.clone()}
+        saved |= {"history": self.history, "slots": list(pairs.slots), "sy": pairs.sy.clone(), "yz": pairs.yz.clone()}
         saved["gradient"] = gradient.clone()
         saved["rows"] = self._rows[list(pairs.slots)]
         return saved
@@ -255,6 +255,6 @@ class LBFGS(PictureOptimizer):
         slots = tuple(saved["slots"])
         self._rows.zero_()
         self._rows[list(slots)] = saved["rows"].to(self._rows)
-        sy, yy = (saved[key].to(self._rows.device, self._small, copy=True) for key in ("sy", "yy"))
-        memory = _Memory(saved["gradient"].to(fields["x"], copy=True), _Pairs(slots, sy, yy))
+        sy, yz = (saved[key].to(self._rows.device, self._small, copy=True) for key in ("sy", "yz"))
+        memory = _Memory(saved["gradient"].to(fields["x"], copy=True), _Pairs(slots, sy, yz))
         self._state = State(**fields, extra=memory)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cnnfast.layers import StyleLoss
 from cnnfast.models.style.terms import GramTerm, Term
-from cnnfast.models.style.tiling import TiledPicture, Weights, equal_weights, size_of
+from cnnfast.models.style.tiling import TiledPicture, Weights, equal_weights, size_of, streamed
 
 # Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
 RELATIVE_FACTOR = 1e6
@@ -82,11 +82,12 @@ class PictureObjective:
             loss, gradient, self._values = tiled.evaluate(image, self._terms, self._weights)
             return loss, gradient
         leaf = image.detach().requires_grad_(True)
-        features = self._extractor(leaf)
-        values = {}
-        for name, term in self._terms.items():
-            maps = features[term.layer]
-            values[name] = term.whole(maps, self._weights(term.layer, size_of(maps)))
+        found = {}
+        for layer, maps in streamed(self._extractor, leaf):
+            for name, term in self._terms.items():
+                if term.layer == layer:
+                    found[name] = term.whole(maps, self._weights(layer, size_of(maps)))
+        values = {name: found[name] for name in self._terms}
         self._values = {name: value.detach() for name, value in values.items()}
         loss = torch.stack(list(values.values())).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from cnnfast.models.style.adam import Adam
 from cnnfast.models.style.lbfgs import LBFGS
+from cnnfast.models.style.metric import picture_metric
 from cnnfast.models.style.network import build_extractor
 from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer
 
 OPTIMIZERS = ("lbfgs", "adam")
 BOUNDS = ("sample", "unit", None)
 WEIGHTS = ("relative", "gatys")
-COLOUR_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,16 @@ def build_optimizer(
     settings: OptimizerSettings,
     start: Tensor,
     evaluate: Evaluate,
-    sample: Tensor | None,
     describe_failure: Callable[[], str],
+    *,
+    sample: Tensor | None = None,
+    periodic: bool = False,
+    regions: Tensor | None = None,
 ) -> PictureOptimizer:
     """The optimiser of one level, which starts from a picture [C,h,w].
 
-    With a sample [C,h',w'] whose colours are all that is wanted, L-BFGS moves along those and "sample" bounds hold.
+    With a sample [C,h',w'] whose colours are all that is wanted, L-BFGS moves along those and "sample" bounds hold. It
+    moves no px along with others across the borders of a picture that is not periodic and of regions [R,h,w].
     """
     bounds: Bounds | None = None
     if settings.bounds == "unit":
@@ -148,19 +152,5 @@ def build_optimizer(
         bounds = (sample.amin((1, 2), keepdim=True), sample.amax((1, 2), keepdim=True))
     if settings.optimizer == "adam":
         return Adam(start, evaluate, bounds=bounds, describe_failure=describe_failure)
-    metric = None if sample is None or sample.shape[0] == 1 else colour_metric(sample)
+    metric = picture_metric(start, sample, periodic=periodic, regions=regions)
     return LBFGS(start, evaluate, bounds=bounds, metric=metric, describe_failure=describe_failure)
-
-
-def colour_metric(sample: Tensor) -> Callable[[Tensor], Tensor]:
-    """The covariance of the sample's colours, largest eigenvalue 1, as a map of pictures [3,H,W].
-
-    As the metric of L-BFGS it lets a picture move fast along the colours that the sample varies in and slowly along
-    others, which otherwise keep the noise of early steps. No direction is slower than a thousandth.
-    """
-    covariance = torch.cov(sample.double().flatten(1).cpu(), correction=0)
-    values, vectors = torch.linalg.eigh(covariance)
-    largest = values[-1]
-    values = (values / largest).clamp_min(COLOUR_FLOOR) if largest > 0 else torch.ones_like(values)
-    matrix = ((vectors * values) @ vectors.T).to(sample)
-    return lambda picture: (matrix @ picture.reshape(3, -1)).view_as(picture)

@@ -115,9 +115,14 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
         self._objective.use_tiles(
             self._tiles[index], halo=getattr(network, "halo", 0), stride=getattr(network, "stride", 1)
         )
-        self._objective.capture(content, styles, self._blends, self._regions_of(level))
+        regions = self._regions_of(level)
+        self._objective.capture(content, styles, self._blends, regions)
         optimizer = build_optimizer(
-            self._settings, start.to(content.device), self._objective, None, self._objective.describe_failure
+            self._settings,
+            start.to(content.device),
+            self._objective,
+            self._objective.describe_failure,
+            regions=None if regions is None else regions.content,
         )
         if isinstance(optimizer, Adam) and isinstance(previous, Adam):
             optimizer.warm_start(previous)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
 from cnnfast.models.style.checkpoint import fingerprint, load_checkpoint
+from cnnfast.models.style.metric import colour_metric
 from cnnfast.models.style.network import RandomFilterFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.optimizer import PictureOptimizer
@@ -70,8 +71,8 @@ def synthesize_texture(
         iterations: of every level, coarse to fine, or of the finest alone; None takes the preset.
         preset: "fast" or "good".
         optimizer: "lbfgs", or "adam" with a seventh of its memory.
-        init: "noise" (mean of the sample plus a little noise) or a picture to start from.
-        noise_std: standard deviation of the noise, in units of [0,1].
+        init: "noise" (mean of the sample plus a little noise of its colours) or a picture to start from.
+        noise_std: standard deviation of the noise along the sample's main colour, in units of [0,1].
         bounds: keep every channel inside the range of the "sample", of "unit" [0,1], or None.
         match_histogram: give the result exactly the sample's distribution of values, channel by channel.
         tileable: make copies of the picture fit together on all sides.
@@ -200,7 +201,12 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
         self._objective.capture(sample.expand(3, -1, -1), weight)
         colours = _counted(sample, weight)
         return build_optimizer(
-            self._settings, start.to(sample.device), self._objective, colours, self._objective.describe_failure
+            self._settings,
+            start.to(sample.device),
+            self._objective,
+            self._objective.describe_failure,
+            sample=colours,
+            periodic=self._settings.tileable,
         )
 
     def _first_picture(self, level: Level) -> Tensor:
@@ -210,6 +216,9 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
         generator = torch.Generator().manual_seed(self._settings.seed)
         noise = torch.randn(self._sample.shape[0], *level.picture, generator=generator).to(self._sample.device)
         colours = _counted(self._sample, self.pixel_weight)
+        if len(noise) == 3:
+            # Noise of other colours would stay: the features of a network hardly see it, and the optimiser avoids them.
+            noise = colour_metric(colours, 0.5)(noise)
         return colours.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
 
     def _describe(self) -> dict[str, Any]:

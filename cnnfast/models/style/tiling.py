@@ -97,7 +97,7 @@ class TiledPicture:
     def parts(self, image: Tensor, layers: Iterable[str], weights: Weights) -> Iterator[dict[str, Part]]:
         """Of every tile of an image [1,3,H,W], the parts of some layers, which may have weights [1,R,h,w]."""
         for tile in self._tiles(image):
-            yield self._parts(self._read(image, *tile), *tile, image, layers, weights)
+            yield dict(self._parts(self._read(image, *tile), *tile, image, layers, weights))
 
     def sums(self, image: Tensor, terms: Mapping[str, Term], weights: Weights) -> dict[str, list[Tensor]]:
         """Of every term, what its value depends on, added up over the image [1,3,H,W]."""
@@ -145,22 +145,22 @@ class TiledPicture:
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """A tile as a leaf, and its share of every term's sums."""
         leaf = self._read(image, *tile).clone().requires_grad_(True)
-        parts = self._parts(leaf, *tile, image, {term.layer for term in terms.values()}, weights)
-        return leaf, {name: term.sums(parts[term.layer]) for name, term in terms.items()}
+        own: dict[str, list[Tensor]] = {}
+        for layer, part in self._parts(leaf, *tile, image, {term.layer for term in terms.values()}, weights):
+            own |= {name: term.sums(part) for name, term in terms.items() if term.layer == layer}
+        return leaf, own
 
     def _parts(
         self, read: Tensor, rows: Span, columns: Span, image: Tensor, layers: Iterable[str], weights: Weights
-    ) -> dict[str, Part]:
-        features = self._extractor(read)
-        if self._tile is None:
-            whole = slice(None)
-            return {
-                name: Part(x, weights(name, size_of(x)), whole, whole) for name, x in features.items() if name in layers
-            }
-        return {
-            name: _interior(features[name], rows, columns, size_of(image), self._stride, name, weights)
-            for name in layers
-        }
+    ) -> Iterator[tuple[str, Part]]:
+        whole = slice(None)
+        for name, features in streamed(self._extractor, read):
+            if name not in layers:
+                continue
+            if self._tile is None:
+                yield name, Part(features, weights(name, size_of(features)), whole, whole)
+            else:
+                yield name, _interior(features, rows, columns, size_of(image), self._stride, name, weights)
 
     def _read(self, image: Tensor, rows: Span, columns: Span) -> Tensor:
         if not self._periodic:
@@ -180,6 +180,12 @@ class TiledPicture:
         folded = part.new_zeros(*part.shape[:-1], width)
         folded.index_add_(-1, self._wrapped(columns, width).to(part.device), part)
         gradient.index_add_(-2, self._wrapped(rows, height).to(part.device), folded)
+
+
+def streamed(extractor: Extractor, image: Tensor) -> Iterable[tuple[str, Tensor]]:
+    """Layers and their features, one by one as they are computed if the extractor can, see `VGGFeatures.stream`."""
+    stream = getattr(extractor, "stream", None)
+    return extractor(image).items() if stream is None else stream(image)
 
 
 def size_of(maps: Tensor) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cnnfast.models.style.frozen import FrozenConv2d
 from cnnfast.models.style.preprocessing import InputConvention, check_image, check_padding
+from cnnfast.ops import _pooling
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, WeightsFile, auto_weights, load_vgg, vgg_layer_names
 
 _POOLS = ("max", "avg", "l2")
@@ -60,8 +61,10 @@ class VGGFeatures(nn.Module):
     """Feature maps of a VGG, cut after the last one wanted; only the picture gets a gradient.
 
     A tap ``conv<b>_<i>`` is the convolution before its ReLU, ``relu<b>_<i>`` after it, ``pool<b>`` the pooled block.
-    ReLUs work in place, which halves the memory, except behind a tapped convolution. Features have the dtype in which
-    they were computed and the memory format of the weights or the picture (``.to(memory_format=torch.channels_last)``).
+    ReLUs work in place, which halves the memory, except behind a tapped convolution. On the CPU, in float32 or bfloat16
+    and channels_last, a ReLU that is no tap and the pooling behind it are one operator, whose gradient keeps a byte for
+    each pooled value. Features have the dtype in which they were computed and the memory format of the weights or the
+    picture (``.to(memory_format=torch.channels_last)``).
 
     Shape:
         - image: [B,3,H,W], RGB in [0,1], both sides at least `minimum_size` px.
@@ -174,18 +177,44 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Features of image [B,3,H,W] by tap."""
-        wanted = {name: x for name, x in self._activations(image) if name in self.taps}
+        wanted = dict(self.stream(image))
         return {name: wanted[name] for name in self.taps}
 
-    def _activations(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Name and output of each layer; an output is valid until the next one is asked for, unless it is a tap."""
+    def stream(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Tap and features of image [B,3,H,W], one after the other as they are computed, from shallow to deep.
+
+        Autograd goes backward through what was computed last first. A loss of each tap, computed as soon as its
+        features are there, gets its turn when the gradient arrives at them; losses computed after all of the network
+        would hold a gradient of every tap while the gradient goes through the network.
+        """
+        x = self._prepared(image)
+        rectifier: nn.Module | None = None
+        for name, layer in self.layers.items():
+            if isinstance(layer, nn.ReLU) and name not in self.taps:
+                rectifier = layer
+                continue
+            if rectifier is None:
+                x = layer(x)
+            elif isinstance(layer, _Pool) and layer.takes(x):
+                x = layer.behind_relu(x)
+            else:
+                x = layer(rectifier(x))
+            rectifier = None
+            if name in self.taps:
+                yield name, x
+
+    def _prepared(self, image: Tensor) -> Tensor:
         check_image("VGGFeatures", image, self.minimum_size, self.deepest)
         x = self.preprocessing(image.to(self.preprocessing.mean.dtype))
-        if self.compute_dtype is not None:
-            x = x.to(self.compute_dtype)
+        return x if self.compute_dtype is None else x.to(self.compute_dtype)
+
+    def _rectified(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Name and output of each ReLU, valid until the next one is asked for."""
+        x = self._prepared(image)
         for name, layer in self.layers.items():
             x = layer(x)
-            yield name, x
+            if isinstance(layer, nn.ReLU):
+                yield name, x
 
     @torch.no_grad()
     def normalise_(self, images: Tensor | Iterable[Tensor], floor: float = 0.1) -> VGGFeatures:
@@ -230,10 +259,9 @@ class VGGFeatures(nn.Module):
         sums: dict[str, Tensor] = {}
         positions: dict[str, int] = {}
         for image in images:
-            for name, x in self._activations(image):
-                if name.startswith("relu"):
-                    sums[name] = sums.get(name, 0) + x.sum((0, 2, 3), dtype=torch.float64)
-                    positions[name] = positions.get(name, 0) + x.numel() // x.shape[1]
+            for name, x in self._rectified(image):
+                sums[name] = sums.get(name, 0) + x.sum((0, 2, 3), dtype=torch.float64)
+                positions[name] = positions.get(name, 0) + x.numel() // x.shape[1]
         if not positions or 0 in positions.values():
             raise ValueError("VGGFeatures.normalise_: expected at least one image, got none")
         return {name: total / positions[name] for name, total in sums.items()}
@@ -265,6 +293,17 @@ class _Pool(nn.Module):
             sums = 4 * F.avg_pool2d(x.to(torch.promote_types(x.dtype, torch.float32)).square(), 2)
             positive = sums > 0
             pooled = (torch.where(positive, sums, 1.0).sqrt() * positive).to(x.dtype)
+        return self._scaled(pooled)
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether `behind_relu` knows x."""
+        return self.kind in ("max", "avg") and _pooling.takes(x)
+
+    def behind_relu(self, x: Tensor) -> Tensor:
+        """What `forward` gives for relu(x), which is never in memory."""
+        return self._scaled(_pooling.relu_pool2x2(x, average=self.kind == "avg"))
+
+    def _scaled(self, pooled: Tensor) -> Tensor:
         return pooled if self.scale == 1 else pooled * self.scale
 
     def extra_repr(self) -> str:

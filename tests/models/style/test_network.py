@@ -227,6 +227,50 @@ class TestVGGGradients:
         maps = [t for pointer, t in kept.items() if pointer not in own and t.dim() == 4 and t.dtype == torch.float64]
         assert len(maps) <= 1 + sum(1 for name in net.layers if name[:4] in ("conv", "pool"))
 
+    @pytest.mark.parametrize("pool", ["max", "avg"])
+    def test_pooling_behind_a_relu_keeps_a_byte(self, pool, tiny_vgg):
+        """In channels_last the map before the pooling is not kept, and values and gradients stay as they were."""
+        state = {name: (w.float(), b.float()) for name, (w, b) in tiny_vgg(widths=(64, 64, 128, 128, 128)).items()}
+        net = network(
+            VGGWeights("vgg19", state, "identity"),
+            ["relu1_1", "relu2_2", "relu3_1", "pool3"],
+            pool,
+            dtype=torch.float32,
+            pool_scale=0.5,
+        )
+        image = torch.rand(1, 3, 34, 45, generator=torch.Generator().manual_seed(0))
+        results, kept = [], []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            net.to(memory_format=layout)
+            leaf = image.contiguous(memory_format=layout).requires_grad_()
+            maps = {}
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda t, maps=maps: maps.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t
+            ):
+                features = list(net(leaf).values())
+            kept.append([[*t.shape] for t in maps.values() if t.dtype is torch.float32])
+            loss = sum(f.square().mean() for f in features)
+            results.append((features, torch.autograd.grad(loss, leaf)[0]))
+        for actual, expected in zip(results[1][0], results[0][0], strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-3, atol=1e-5)
+        before_pooling = ([1, 64, 34, 45], [1, 64, 17, 22], [1, 128, 8, 11])
+        counts = [[shapes.count(size) for size in before_pooling] for shapes in kept]
+        # relu1_1 stays in the first block and relu2_2, which is asked for, in the second; relu3_1 to 3_3 in the third.
+        assert counts == [[2, 2, 4], [1, 2, 3]]
+
+    def test_stream_computes_a_layer_when_it_is_asked_for(self, weights, image, monkeypatch):
+        net = network(weights, ["relu3_1", "pool1", "relu1_1"])
+        done = []
+        for name, layer in net.layers.items():
+            layer.register_forward_hook(lambda *_, name=name: done.append(name))
+        stream = net.stream(image)
+        assert [next(stream)[0], done[-1]] == ["relu1_1"] * 2
+        assert [next(stream)[0], done[-1]] == ["pool1"] * 2
+        assert [next(stream)[0], done[-1]] == ["relu3_1"] * 2
+        assert next(stream, None) is None
+        assert list(net(image)) == ["relu3_1", "pool1", "relu1_1"]
+
     def test_compile_and_copy(self, weights, image):
         net = network(weights, ["conv2_1", "pool2"], "avg", "reflect")
         compiled = torch.compile(net, fullgraph=True, backend="eager", dynamic=True)

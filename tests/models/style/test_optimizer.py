@@ -51,13 +51,13 @@ class TestLBFGS:
         optimizer = LBFGS(torch.zeros(6, dtype=torch.float64), evaluate, history=4, metric=lambda v: metric @ v)
         run(optimizer, 7)
         gradient, pairs = optimizer._state.extra
-        rows = [(optimizer._rows[i, 0], optimizer._rows[i, 1]) for i in pairs.slots]
+        rows = [(optimizer._rows[i, 0], torch.linalg.solve(metric, optimizer._rows[i, 1])) for i in pairs.slots]
         s, y = rows[-1]
         dense = metric * (s @ y) / (y @ metric @ y)
         for s, y in rows:
             left = torch.eye(6, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
             dense = left @ dense @ left.T + torch.outer(s, s) / (s @ y)
-        torch.testing.assert_close(optimizer._direction(pairs, gradient), -dense @ gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(optimizer._direction(pairs, gradient), -dense @ gradient, rtol=1e-8, atol=1e-11)
 
     def test_quadratic(self):
         evaluate, _, centre = quadratic(40, 1000)

@@ -1,6 +1,7 @@
 """The whole objective of style transfer: against arrays of a public program, and in tiles."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -204,3 +205,28 @@ class TestUnits:
         # The jitter of the Wasserstein loss alone is not in the units of the features.
         tolerance = 1e-2 if preset.style_loss == "wasserstein" else 1e-9
         assert losses[1] == pytest.approx(losses[0], rel=tolerance)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_gradients_of_shallow_terms_wait_for_those_of_deep_ones(tiny_vgg, tile, monkeypatch):
+    """Otherwise a gradient of every layer lies in memory while the network is gone through backward."""
+    network = VGGFeatures("vgg19", STYLE_LAYERS, weights=VGGWeights("vgg19", tiny_vgg("vgg19"), "caffe"))
+    preset = STYLE_PRESETS["cnnfast"]
+    objective = StyleObjective(network, preset, weights_of(preset, content_layers={}))
+    objective.use_tiles(tile, halo=network.halo, stride=network.stride)
+    pictures = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    objective.capture(pictures[0], [pictures[1]], [1.0])
+    order = []
+
+    def watched(real, layer, given, *rest):
+        maps = given if tile is None else given.features
+        own = maps.view_as(maps)
+        maps.register_hook(lambda gradient: order.append(layer))
+        own.register_hook(lambda gradient: order.append(f"term of {layer}"))
+        return real(own if tile is None else given._replace(features=own), *rest)
+
+    for term in objective._terms.values():
+        method = "whole" if tile is None else "sums"
+        monkeypatch.setattr(term, method, functools.partial(watched, getattr(term, method), term.layer))
+    objective(pictures[2])
+    assert order == [name for layer in reversed(STYLE_LAYERS) for name in (f"term of {layer}", layer)]

@@ -140,8 +140,8 @@ def test_spans_cover_an_axis_once():
 
 def test_memory_of_a_tile(monkeypatch):
     network, seen = tiny_vgg(dtype=torch.float32), []
-    forward = network.forward
-    monkeypatch.setattr(network, "forward", lambda image: seen.append(image.shape[-2:].numel()) or forward(image))
+    stream = network.stream
+    monkeypatch.setattr(network, "stream", lambda image: seen.append(image.shape[-2:].numel()) or stream(image))
     image = torch.rand(1, 3, 320, 320)
     whole_and_tiled(network, image, 32)
     assert max(seen[2:]) <= (32 + 2 * network.halo) ** 2 < 320 * 320
