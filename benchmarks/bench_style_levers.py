@@ -9,14 +9,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.bench_style import BFLOAT16, COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
+from benchmarks.bench_texture_step import has_bfloat16
 from benchmarks.common import Case, Effort, record
 from benchmarks.processes import Paced, as_result, take_turns
-from benchmarks.style_levers import LEVERS, run_evaluations
+from benchmarks.style_levers import LEVERS, run_evaluations, run_without_metric
 from benchmarks.style_programs import Problem, find_vgg19, run_cnnfast, write_problem
 
 EVALUATION = "an evaluation with and without each lever, on top of those above it"
-LOOP = "the whole loop with and without coarse levels, bfloat16"
+LOOP = "the whole loop with and without each lever, on top of those above it"
 TILES = "an iteration with and without tiles"
 
 
@@ -32,16 +35,21 @@ def evaluations(problem: Problem, rounds: int, roofline: Mapping[str, Any]) -> I
         yield record(Case(EVALUATION, f"{lever}, {problem.side}x{problem.side}"), both, roofline)
 
 
-def coarse_levels(problem: Problem, coarse: int, judge: Judge, roofline: Mapping[str, Any]) -> dict[str, Any]:
-    """All iterations at full size, and the time to their loss with two coarser levels before."""
-    without = run_to_the_end(functools.partial(BFLOAT16, problem), judge)
-    results = {"without": without}
-    if without["status"] == "ok":
-        options = {"levels": 3, "iterations": [coarse, coarse, problem.iterations]}
-        (with_them,) = run_to_losses(functools.partial(BFLOAT16, problem, **options), judge, [without["loss"]])
-        results = {"cnnfast": with_them} | results
-    label = f"to the loss of {problem.iterations} iterations at {problem.side}x{problem.side}"
-    return record(Case(LOOP, label), results, roofline)
+def loops(problem: Problem, coarse: int, judge: Judge, roofline: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The time to the loss after all iterations without the metric, then with it, then with two coarser levels, too."""
+    ours = BFLOAT16 if has_bfloat16() else run_cnnfast
+    plain = functools.partial(run_without_metric, problem, dtype=torch.bfloat16 if has_bfloat16() else torch.float32)
+    before = run_to_the_end(plain, judge)
+    wanted = [before["loss"]]
+    for lever, iterations in (
+        ("a metric of smooth changes", [problem.iterations]),
+        ("two coarser levels", [coarse, coarse, problem.iterations]),
+    ):
+        options = {"levels": len(iterations), "iterations": iterations}
+        (after,) = run_to_losses(functools.partial(ours, problem, **options), judge, wanted)
+        label = f"{lever}, to the loss of {problem.iterations} iterations at {problem.side}x{problem.side}"
+        yield record(Case(LOOP, label), {"cnnfast": after, "without": before}, roofline)
+        before = after
 
 
 def tiles(problem: Problem, tile: int, rounds: int, roofline: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +73,7 @@ def run(
             )
         if cases in LOOP:
             problem = write_problem(folder, *((64, 4) if quick else (256, 100)), weights)
-            yield coarse_levels(problem, 2 if quick else 100, Judge(weights, problem), roofline)
+            yield from loops(problem, 2 if quick else 100, Judge(weights, problem), roofline)
         if cases in TILES:
             problem = write_problem(folder, 64 if quick else 384, 1000, weights)
             yield tiles(problem, 32 if quick else 128, 2 if quick else 1, roofline)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +13,9 @@ from torch.nn import functional
 from benchmarks.bench_texture_step import has_bfloat16
 from benchmarks.plain_texture import PlainVGG, gram
 from benchmarks.processes import After
-from benchmarks.style_programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective
+from benchmarks.style_programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective, run_cnnfast
 from cnnfast.images import load_image
+from cnnfast.models.style import settings
 from cnnfast.models.style.network import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.weights import VGGWeights, load_vgg
 
@@ -22,7 +25,7 @@ LEVERS = (
     "network cut behind its last layer in use",
     "Gram matrices of the style taken once",
     "fused Gram loss, convolutions that keep no input",
-    "channels_last",
+    "channels_last, convolutions by tiles, pooled ReLUs",
     "bfloat16",
 )
 _PLAIN = 3
@@ -76,6 +79,12 @@ def our_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count: i
     network.to(memory_format=torch.channels_last if count > 4 else torch.contiguous_format)
     objective = our_objective(network, content, style)
     return lambda: objective(content)[0]
+
+
+def run_without_metric(problem: Problem, after: After, **options: Any) -> None:
+    """`stylize` with an L-BFGS that measures pictures px by px."""
+    with mock.patch.object(settings, "picture_metric", lambda *_, **__: None):
+        run_cnnfast(problem, after, **options)
 
 
 def run_evaluations(problem: Problem, count: int, after: After) -> None:
