@@ -25,7 +25,7 @@ check() { # check CAPABILITY PYTEST ARGUMENTS
 if [ "$#" -gt 0 ]; then
   best=("$@") others=("$@")
 else
-  values=(tests/ops/test_distance_values.py tests/ops/test_discs_values.py tests/ops/test_convolution.py)
+  values=(tests/ops/test_distance_values.py tests/ops/test_discs_values.py tests/ops/test_convolution.py tests/ops/test_pooling.py)
   best=(tests/ops/test_gram_values.py tests/ops/test_gram_parity.py "${values[@]}")
   others=(tests/ops/test_gram_values.py::TestAgainstTwin "${values[@]}")
 fi
