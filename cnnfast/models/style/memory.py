@@ -72,8 +72,8 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
 
 
 def optimizer_bytes(kind: str, values: int, history: int = HISTORY) -> int:
-    """Bytes of optimiser tensors over that many float32 values: L-BFGS 2 (history + 1) + 8 vectors, Adam 10."""
-    vectors = 2 * (history + 1) + 8 if kind == "lbfgs" else 10
+    """Bytes of optimiser tensors over that many float32 values: L-BFGS 2 (history + 1) + 12 vectors, Adam 10."""
+    vectors = 2 * (history + 1) + 12 if kind == "lbfgs" else 10
     return 4 * vectors * values
 
 

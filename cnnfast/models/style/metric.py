@@ -42,7 +42,7 @@ def smooth_metric(
     """
     height, width = picture.shape[-2:]
     # Zeros between opposite borders: the rows and columns of a definite matrix that belong to the picture.
-    size = (height, width) if periodic else (_even(height + period / 2), _even(width + period / 2))
+    size = (height, width) if periodic else (_rounded(height + period / 2), _rounded(width + period / 2))
     rows, columns = torch.fft.fftfreq(size[0])[:, None], torch.fft.rfftfreq(size[1])
     weight = (1 + period**2 * (rows.square() + columns.square())).rsqrt().to(picture)
 
@@ -51,11 +51,18 @@ def smooth_metric(
 
     if regions is None:
         return smooth
-    windows = _partition(regions.to(picture)).sqrt()[:, None]
-    return lambda picture: (windows * smooth(windows * picture)).sum(0)
+    windows = _partition(regions.to(picture)).sqrt()
+
+    def smooth_within(picture: Tensor) -> Tensor:
+        total = torch.zeros_like(picture)
+        for window in windows:  # one by one, with the memory of one
+            total += window * smooth(window * picture)
+        return total
+
+    return smooth_within
 
 
-def _even(length: float) -> int:
+def _rounded(length: float) -> int:
     """At least that long, and quick to transform."""
     return 16 * math.ceil(length / 16)
 

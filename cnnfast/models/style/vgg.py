@@ -185,7 +185,8 @@ class VGGFeatures(nn.Module):
 
         Autograd goes backward through what was computed last first. A loss of each tap, computed as soon as its
         features are there, gets its turn when the gradient arrives at them; losses computed after all of the network
-        would hold a gradient of every tap while the gradient goes through the network.
+        would hold a gradient of every tap while the gradient goes through the network. `forward` is made of this: a
+        subclass that changes one changes both here.
         """
         x = self._prepared(image)
         rectifier: nn.Module | None = None
