@@ -43,6 +43,11 @@ class PictureObjective:
         self._values: dict[str, Tensor] = {}
         self._loss_of_nothing = 1.0
 
+    @property
+    def periodic(self) -> bool:
+        """Whether the picture goes on at its opposite borders, in the eyes of the extractor."""
+        return self._padding == "circular"
+
     def restore(self) -> None:
         """Give the extractor back the padding that it came with."""
         self._pad(self._sample_padding)
@@ -78,7 +83,7 @@ class PictureObjective:
 
     def _of_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         if self._tile is not None:
-            tiled = self._tiled(periodic=self._padding == "circular")
+            tiled = self._tiled(periodic=self.periodic)
             loss, gradient, self._values = tiled.evaluate(image, self._terms, self._weights)
             return loss, gradient
         leaf = image.detach().requires_grad_(True)

@@ -122,6 +122,7 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
             start.to(content.device),
             self._objective,
             self._objective.describe_failure,
+            periodic=self._objective.periodic,
             regions=None if regions is None else regions.content,
         )
         if isinstance(optimizer, Adam) and isinstance(previous, Adam):

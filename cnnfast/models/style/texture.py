@@ -206,7 +206,7 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
             self._objective,
             self._objective.describe_failure,
             sample=colours,
-            periodic=self._settings.tileable,
+            periodic=self._objective.periodic,
         )
 
     def _first_picture(self, level: Level) -> Tensor:
