@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench_style import BFLOAT16, COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
+from benchmarks.bench_style import COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
 from benchmarks.bench_texture_step import has_bfloat16
 from benchmarks.common import Case, Effort, record
 from benchmarks.processes import Paced, as_result, take_turns
@@ -37,16 +37,15 @@ def evaluations(problem: Problem, rounds: int, roofline: Mapping[str, Any]) -> I
 
 def loops(problem: Problem, coarse: int, judge: Judge, roofline: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The time to the loss after all iterations without the metric, then with it, then with two coarser levels, too."""
-    ours = BFLOAT16 if has_bfloat16() else run_cnnfast
-    plain = functools.partial(run_without_metric, problem, dtype=torch.bfloat16 if has_bfloat16() else torch.float32)
-    before = run_to_the_end(plain, judge)
+    dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+    before = run_to_the_end(functools.partial(run_without_metric, problem, dtype=dtype), judge)
     wanted = [before["loss"]]
     for lever, iterations in (
         ("a metric of smooth changes", [problem.iterations]),
         ("two coarser levels", [coarse, coarse, problem.iterations]),
     ):
-        options = {"levels": len(iterations), "iterations": iterations}
-        (after,) = run_to_losses(functools.partial(ours, problem, **options), judge, wanted)
+        program = functools.partial(run_cnnfast, problem, dtype=dtype, levels=len(iterations), iterations=iterations)
+        (after,) = run_to_losses(program, judge, wanted)
         label = f"{lever}, to the loss of {problem.iterations} iterations at {problem.side}x{problem.side}"
         yield record(Case(LOOP, label), {"cnnfast": after, "without": before}, roofline)
         before = after

@@ -259,7 +259,7 @@ class TestVGGGradients:
         # relu1_1 stays in the first block and relu2_2, which is asked for, in the second; relu3_1 to 3_3 in the third.
         assert counts == [[2, 2, 4], [1, 2, 3]]
 
-    def test_stream_computes_a_layer_when_it_is_asked_for(self, weights, image, monkeypatch):
+    def test_stream_computes_a_layer_when_it_is_asked_for(self, weights, image):
         net = network(weights, ["relu3_1", "pool1", "relu1_1"])
         done = []
         for name, layer in net.layers.items():

@@ -204,10 +204,10 @@ class TestStyles:
 
 class TestColours:
     def test_luminance_keeps_the_chroma(self, content, stripes):
-        picture, _ = run(content, stripes, extractor=small_network(), preserve_color="luminance", iterations=8)
+        picture, _ = run(content, stripes, extractor=small_network(), preserve_color="luminance", iterations=4)
         unclipped = ((picture > 0.01) & (picture < 0.99)).all(0)
         chroma, of_content = rgb_to_yuv(picture)[1:], rgb_to_yuv(content)[1:]
-        assert unclipped.float().mean() > 0.3
+        assert unclipped.float().mean() > 0.5
         assert (chroma - of_content)[:, unclipped].abs().max() < 0.02
         assert (luminance(picture) - luminance(content)).abs().max() > 0.05
 
