@@ -26,8 +26,6 @@ void check(const Tensor& tensor, const Tensor& x, int64_t dimensions, const char
   STD_TORCH_CHECK(beside(tensor, x), "_convolution3x3: ", name, " must be on the device of x");
 }
 
-const float* values(const Tensor& tensor) { return static_cast<const float*>(tensor.const_data_ptr()); }
-
 Tensor convolution3x3(const Tensor& x_, const Tensor& weight_, const std::optional<Tensor> bias_, int64_t padding,
                       bool transposed) {
   check(x_, x_, 4, "x");
@@ -46,19 +44,17 @@ Tensor convolution3x3(const Tensor& x_, const Tensor& weight_, const std::option
     STD_TORCH_CHECK(bias_->size(0) == outputs, "_convolution3x3: bias must have ", outputs, " values, got ",
                     bias_->size(0));
     const Tensor given = torch::stable::contiguous(*bias_);
-    std::copy_n(values(given), outputs, bias.begin());
+    std::copy_n(data<float>(given), outputs, bias.begin());
   }
-  Tensor output = torch::stable::empty({x_.size(0), outputs, height, width}, ScalarType::Float, std::nullopt,
-                                       x_.device(), std::nullopt, MemoryFormat::ChannelsLast);
+  Tensor output = new_maps(x_, outputs, height, width);
   if (output.numel() > 0) {
-    prefer_huge_pages(output.mutable_data_ptr(), output.numel() * int64_t(sizeof(float)));
     const Tensor x = torch::stable::contiguous(x_, MemoryFormat::ChannelsLast);
     const Tensor weight = torch::stable::contiguous(weight_, MemoryFormat::ChannelsLast);
     const int64_t tap = weight.size(1), filter = 9 * tap;
     const ConvolutionShape shape{x.size(0), x.size(2), x.size(3), inputs, height, width, outputs, padding};
-    WinogradConvolution(shape, values(x), values(weight) + (transposed ? 8 * tap : 0),
+    WinogradConvolution(shape, data<float>(x), data<float>(weight) + (transposed ? 8 * tap : 0),
                         transposed ? WeightStrides{filter, 1, -tap} : WeightStrides{1, filter, tap}, bias.data(),
-                        static_cast<float*>(output.mutable_data_ptr()))
+                        mutable_data<float>(output))
         .run();
   }
   return output;

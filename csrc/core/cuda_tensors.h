@@ -6,9 +6,8 @@
 #include <torch/headeronly/util/Exception.h>
 #include <torch/headeronly/util/Half.h>
 
-#include <optional>
-
 #include "core/runtime.h"
+#include "core/tensors.h"
 
 namespace cnnfast {
 
@@ -33,20 +32,6 @@ auto dispatch_on_device(const torch::stable::Tensor& x, const char* name, const 
     default:
       STD_TORCH_CHECK(false, name, ": x must be float16, bfloat16, float32 or float64");
   }
-}
-
-template <typename T>
-const T* data(const torch::stable::Tensor& tensor) {
-  return static_cast<const T*>(tensor.const_data_ptr());
-}
-// Null where there is none.
-template <typename T>
-const T* data(const std::optional<torch::stable::Tensor>& tensor) {
-  return tensor ? data<T>(*tensor) : nullptr;
-}
-template <typename T>
-T* mutable_data(const torch::stable::Tensor& tensor) {
-  return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
 }  // namespace cnnfast

@@ -1,7 +1,13 @@
-// What the kernels of every family ask of tensors: where they are, which type they hold.
+// What the kernels of every family ask of tensors: where they are, which type they hold, new ones.
 #pragma once
 
+#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "core/memory.h"
 
 namespace cnnfast {
 
@@ -14,6 +20,33 @@ inline torch::headeronly::ScalarType accumulation_type(const torch::stable::Tens
 inline bool beside(const torch::stable::Tensor& tensor, const torch::stable::Tensor& x) {
   return tensor.is_cpu() == x.is_cpu() && tensor.is_cuda() == x.is_cuda() &&
          tensor.get_device_index() == x.get_device_index();
+}
+
+template <typename T>
+const T* data(const torch::stable::Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+// Null where there is none.
+template <typename T>
+const T* data(const std::optional<torch::stable::Tensor>& tensor) {
+  return tensor ? data<T>(*tensor) : nullptr;
+}
+template <typename T>
+T* mutable_data(const torch::stable::Tensor& tensor) {
+  return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+// A new tensor in memory that prefers huge pages.
+inline torch::stable::Tensor on_huge_pages(torch::stable::Tensor fresh) {
+  if (fresh.numel() > 0) prefer_huge_pages(fresh.mutable_data_ptr(), fresh.numel() * int64_t(fresh.element_size()));
+  return fresh;
+}
+
+// Uninitialised maps (N, channels, height, width) like the N of x, channels last.
+inline torch::stable::Tensor new_maps(const torch::stable::Tensor& x, int64_t channels, int64_t height,
+                                      int64_t width) {
+  return on_huge_pages(torch::stable::empty({x.size(0), channels, height, width}, x.scalar_type(), std::nullopt,
+                                            x.device(), std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast));
 }
 
 }  // namespace cnnfast

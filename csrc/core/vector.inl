@@ -107,6 +107,23 @@ template <typename T>
 static inline void store(T* p, vector_t<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
+// Rounds to nearest, ties to even, as the conversions of single values above.
+static inline void store(bfloat16_bits* p, vector_float v) {
+  const auto bits = Vector<float>::bits(v);
+  const auto nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  const auto rounded = nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u);
+  const auto halves = __builtin_convertvector(rounded >> 16, Vector<float>::half);
+  __builtin_memcpy(p, &halves, sizeof halves);
+}
+static inline void store(half_bits* p, vector_float v) {
+#if defined(CNNFAST_F16C) && CNNFAST_VECTOR_BYTES == 64
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(0xffff, __m512(v), _MM_FROUND_TO_NEAREST_INT));
+#elif defined(CNNFAST_F16C)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(__m256(v), _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes<float>; ++i) p[i].bits = float_to_half(v[i]);
+#endif
+}
 
 // Vectors of any type, as that of the elements does not tell.
 template <typename V, typename T>

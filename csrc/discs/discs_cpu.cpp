@@ -21,17 +21,11 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-template <typename T>
-const T* values(const std::optional<Tensor>& tensor) {
-  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
-}
-
 // Uninitialised where discs reach every element of the padded planes, else zero.
 Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zero,
                   std::optional<ScalarType> type = std::nullopt) {
-  Tensor planes = zero ? torch::stable::new_zeros(like, size, type) : torch::stable::new_empty(like, size, type);
-  prefer_huge_pages(planes.mutable_data_ptr(), planes.numel() * int64_t(planes.element_size()));
-  return planes;
+  return on_huge_pages(zero ? torch::stable::new_zeros(like, size, type)
+                            : torch::stable::new_empty(like, size, type));
 }
 
 // Whether there is anything to add up, and whether discs leave a part of the padded planes out.
@@ -52,7 +46,7 @@ Tensor disc_sum(const Tensor& bins_, const std::vector<int64_t> radii_, const st
     Tensor output = new_planes(bins_, {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad},
                                leaves_a_rest(bins_, radii, pad), accumulation_type(bins_));
     if (!is_empty(bins_))
-      DiscSum<E>(bins, radii, values<T>(weight), pad, noisy_or, static_cast<T*>(output.mutable_data_ptr())).run();
+      DiscSum<E>(bins, radii, data<T>(weight), pad, noisy_or, mutable_data<T>(output)).run();
     return output;
   });
 }
@@ -76,9 +70,9 @@ std::tuple<Tensor, Tensor> disc_sum_backward(const Tensor& grad_, const Tensor& 
     Tensor grad_bins = new_planes(bins_, size, false);
     Tensor grad_weight = torch::stable::new_zeros(grad, {weight_gradient ? bins.kinds : 0});
     if (!is_empty(bins_) && (bins_gradient || weight_gradient))
-      DiscSumBackward<E>(static_cast<const T*>(grad.const_data_ptr()), bins, radii, values<T>(weight), pad, noisy_or,
-                         bins_gradient ? static_cast<E*>(grad_bins.mutable_data_ptr()) : nullptr,
-                         weight_gradient ? static_cast<T*>(grad_weight.mutable_data_ptr()) : nullptr)
+      DiscSumBackward<E>(data<T>(grad), bins, radii, data<T>(weight), pad, noisy_or,
+                         bins_gradient ? mutable_data<E>(grad_bins) : nullptr,
+                         weight_gradient ? mutable_data<T>(grad_weight) : nullptr)
           .run();
     return std::make_tuple(grad_bins, grad_weight);
   });
@@ -95,8 +89,8 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
     Tensor output = new_planes(bins_, size, rest), found = new_planes(bins_, size, false, ScalarType::Long);
     if (rest) torch::stable::fill_(found, -1);
     if (!is_empty(bins_))
-      DiscMaximum<E>(bins, radii, pad, static_cast<E*>(output.mutable_data_ptr()),
-                     static_cast<int64_t*>(found.mutable_data_ptr()))
+      DiscMaximum<E>(bins, radii, pad, mutable_data<E>(output),
+                     mutable_data<int64_t>(found))
           .run();
     return std::make_tuple(output, found);
   });
@@ -110,7 +104,7 @@ Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int6
   Tensor output = new_planes(labels_, {labels.images, labels.height + 2 * pad, labels.width + 2 * pad},
                              leaves_a_rest(labels_, radii, pad), ScalarType::Bool);
   if (is_empty(labels_)) return output;
-  auto* out = static_cast<uint8_t*>(output.mutable_data_ptr());
+  auto* out = mutable_data<uint8_t>(output);
   const int64_t radius = largest(radii);
   if (radius <= 15) {
     DiscUnion<uint8_t>(labels, radii, pad, out).run();

@@ -142,13 +142,13 @@ static void runs(const T* row, int64_t radius, int64_t padded, T* const* outputs
 template <typename T, typename E>
 static inline void store_converted(E* p, vector_t<T> v, int64_t count, [[maybe_unused]] bool streams) {
   constexpr int lanes = kLanes<T>;
-  if constexpr (sizeof(E) == sizeof(T)) {
-    if (count >= lanes) {
-      streams ? stream<T>(p, v) : store<T>(p, v);
-      return;
+  if (count >= lanes) {
+    if constexpr (sizeof(E) == sizeof(T)) {
+      if (streams) return stream<T>(p, v);
     }
+    return store(p, v);
   }
-  for (int64_t i = 0; i < count && i < lanes; ++i) convert(v[i], p + i);
+  for (int64_t i = 0; i < count; ++i) convert(v[i], p + i);
 }
 
 template <typename E>

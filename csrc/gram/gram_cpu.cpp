@@ -77,7 +77,7 @@ Tensor gram(const Tensor& x_, const std::optional<Tensor> weight, int64_t normal
     const Arguments<E> a(x_, weight, normalize, divisor, x_.dim() > 1 ? x_.size(1) : 0, "gram");
     const int64_t c = a.x.channels;
     Tensor output = a.new_matrices(x_, c, c);
-    T* out = static_cast<T*>(output.mutable_data_ptr());
+    T* out = mutable_data<T>(output);
     const std::vector<T> means = means_if(centered, a.x, a.weights);
     Products<E, E>(a.x, a.x, a.weights, pointer(means), pointer(means), true)
         .run([&](int64_t matrix, int64_t, const BlockSums& sums) {
@@ -100,7 +100,7 @@ Tensor cross_gram(const Tensor& x_, const Tensor& y_, const std::optional<Tensor
     const Features<E> y(y_);
     const int64_t c = a.x.channels, d = y.channels;
     Tensor output = a.new_matrices(x_, c, d);
-    T* out = static_cast<T*>(output.mutable_data_ptr());
+    T* out = mutable_data<T>(output);
     const std::vector<T> x_means = means_if(centered, a.x, a.weights), y_means = means_if(centered, y, a.weights);
     Products<E, E>(a.x, y, a.weights, pointer(x_means), pointer(y_means), false)
         .run([&](int64_t matrix, int64_t, const BlockSums& sums) {
@@ -121,12 +121,12 @@ std::tuple<Tensor, Tensor> gram_mse(const Tensor& x_, const Tensor& target_, con
     const int64_t c = a.x.channels, regions = a.regions(), matrices = a.x.batch * regions;
     check_matrices(target_, x_, regions, c, c, true, "gram_mse");
     const Tensor target = torch::stable::contiguous(target_);
-    const T* t = static_cast<const T*>(target.const_data_ptr());
+    const T* t = data<T>(target);
     const int64_t targets = target.size(0) == 1 ? regions : std::max<int64_t>(matrices, 1);
     Tensor difference = a.new_matrices(x_, c, c);
     Tensor squares = torch::stable::new_empty(x_, {a.x.batch, regions}, accumulation_type(x_));
-    T* out = static_cast<T*>(difference.mutable_data_ptr());
-    T* loss = static_cast<T*>(squares.mutable_data_ptr());
+    T* out = mutable_data<T>(difference);
+    T* loss = mutable_data<T>(squares);
     const std::vector<T> means = means_if(centered, a.x, a.weights);
     const Products<E, E> products(a.x, a.x, a.weights, pointer(means), pointer(means), true);
     std::vector<double> partial(matrices * products.pairs());
@@ -165,10 +165,9 @@ Tensor mix_channels(const Tensor& x_, const Arguments<E>& a, int64_t channels, b
   }
   const std::vector<T> means = means_if(centered, a.x, a.weights);
   const bool last = a.x.channels_last();
-  Tensor output = last ? torch::stable::new_empty(x_, {n, a.x.pixels, channels})
-                       : torch::stable::new_empty(x_, {n, channels, a.x.pixels});
-  prefer_huge_pages(output.mutable_data_ptr(), output.numel() * int64_t(sizeof(E)));
-  Application<E>(mixing, a.x, a.weights, pointer(means), static_cast<E*>(output.mutable_data_ptr())).run();
+  Tensor output = on_huge_pages(last ? torch::stable::new_empty(x_, {n, a.x.pixels, channels})
+                                     : torch::stable::new_empty(x_, {n, channels, a.x.pixels}));
+  Application<E>(mixing, a.x, a.weights, pointer(means), mutable_data<E>(output)).run();
   return last ? torch::stable::transpose(output, 1, 2) : output;
 }
 
@@ -181,7 +180,7 @@ Tensor gram_backward(const Tensor& grad_, const Tensor& x_, const std::optional<
     const int64_t c = a.x.channels;
     check_matrices(grad_, x_, a.regions(), c, c, false, "_gram_backward");
     const Tensor grad = torch::stable::contiguous(grad_);
-    const T* g = static_cast<const T*>(grad.const_data_ptr());
+    const T* g = data<T>(grad);
     return mix_channels(x_, a, c, centered, [&](int64_t matrix, int64_t i, int64_t j) {
       const T* r = g + matrix * c * c;
       return T(divided(double(r[i * c + j]) + double(r[j * c + i]), a.inverse[matrix]));
@@ -200,7 +199,7 @@ Tensor cross_gram_backward(const Tensor& grad_, const Tensor& y_, const std::opt
     const int64_t d = a.x.channels;
     check_matrices(grad_, y_, a.regions(), c, d, false, "_cross_gram_backward");
     const Tensor grad = torch::stable::contiguous(grad_);
-    const T* g = static_cast<const T*>(grad.const_data_ptr());
+    const T* g = data<T>(grad);
     return mix_channels(y_, a, c, centered, [&](int64_t matrix, int64_t i, int64_t j) {
       return T(divided(double(g[(matrix * c + i) * d + j]), a.inverse[matrix]));
     });
@@ -217,8 +216,8 @@ Tensor gram_mse_backward(const Tensor& grad_, const Tensor& difference_, const T
     check_matrices(difference_, x_, a.regions(), c, c, false, "_gram_mse_backward");
     check_loss_gradient(grad_, x_, a.regions(), "_gram_mse_backward");
     const Tensor grad = torch::stable::contiguous(grad_), difference = torch::stable::contiguous(difference_);
-    const T* gamma = static_cast<const T*>(grad.const_data_ptr());
-    const T* s = static_cast<const T*>(difference.const_data_ptr());
+    const T* gamma = data<T>(grad);
+    const T* s = data<T>(difference);
     return mix_channels(x_, a, c, centered, [&](int64_t matrix, int64_t i, int64_t j) {
       return T(divided(4 * double(gamma[matrix]) * double(s[matrix * c * c + j * c + i]), a.inverse[matrix]));
     });

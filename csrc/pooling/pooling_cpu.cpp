@@ -9,7 +9,6 @@
 #include <optional>
 #include <tuple>
 
-#include "core/memory.h"
 #include "core/parallel.h"
 #include "core/table.h"
 #include "core/tensors.h"
@@ -29,13 +28,6 @@ void check(const Tensor& tensor, const char* function, const char* name) {
                   ", got ", tensor.size(1));
 }
 
-Tensor new_maps(const Tensor& like, int64_t height, int64_t width) {
-  Tensor maps = torch::stable::empty({like.size(0), like.size(1), height, width}, like.scalar_type(), std::nullopt,
-                                     like.device(), std::nullopt, MemoryFormat::ChannelsLast);
-  if (maps.numel() > 0) prefer_huge_pages(maps.mutable_data_ptr(), maps.numel() * maps.element_size());
-  return maps;
-}
-
 template <typename F>
 void with_kernels(const Tensor& x, const F& f) {
   if (x.scalar_type() == ScalarType::Float) {
@@ -45,25 +37,20 @@ void with_kernels(const Tensor& x, const F& f) {
   }
 }
 
-template <typename E>
-const E* values(const Tensor& tensor) {
-  return static_cast<const E*>(tensor.const_data_ptr());
-}
-
 std::tuple<Tensor, Tensor> relu_pool(const Tensor& x_, bool average) {
   check(x_, "_relu_pool2x2", "x");
   const int64_t batch = x_.size(0), channels = x_.size(1), height = x_.size(2) / 2, width = x_.size(3) / 2;
-  Tensor pooled = new_maps(x_, height, width);
+  Tensor pooled = new_maps(x_, channels, height, width);
   Tensor bits = torch::stable::empty({batch, height, width, channels}, ScalarType::Byte, std::nullopt, x_.device());
   if (pooled.numel() == 0) return {pooled, bits};
   const Tensor x = torch::stable::contiguous(x_, MemoryFormat::ChannelsLast);
-  auto* codes = static_cast<uint8_t*>(bits.mutable_data_ptr());
+  auto* codes = mutable_data<uint8_t>(bits);
   with_kernels(x, [&](auto element, const auto& simd) {
     using E = decltype(element);
     const int64_t row = x.size(3) * channels, pooled_row = width * channels;
-    auto* out = static_cast<E*>(pooled.mutable_data_ptr());
+    auto* out = mutable_data<E>(pooled);
     for_each_item(batch * height, worker_count(batch * height, x.numel()), [&](int64_t, int64_t item, int64_t) {
-      const E* top = values<E>(x) + (item / height * x.size(2) + item % height * 2) * row;
+      const E* top = data<E>(x) + (item / height * x.size(2) + item % height * 2) * row;
       simd.pool_row(top, top + row, width, channels, average, out + item * pooled_row, codes + item * pooled_row);
     });
   });
@@ -82,14 +69,14 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
   STD_TORCH_CHECK(bits_.dim() == 4 && bits_.size(0) == batch && bits_.size(1) == rows && bits_.size(2) == columns &&
                       bits_.size(3) == channels,
                   name, ": bits must have the shape of grad, channels last");
-  Tensor result = new_maps(grad_, height, width);
+  Tensor result = new_maps(grad_, channels, height, width);
   if (result.numel() == 0) return result;
   const Tensor grad = torch::stable::contiguous(grad_, MemoryFormat::ChannelsLast);
   const Tensor bits = torch::stable::contiguous(bits_);
   with_kernels(grad, [&](auto element, const auto& simd) {
     using E = decltype(element);
     const int64_t row = width * channels, pooled_row = columns * channels;
-    auto* out = static_cast<E*>(result.mutable_data_ptr());
+    auto* out = mutable_data<E>(result);
     // A last odd row is an item of its own.
     const int64_t pairs = (height + 1) / 2;
     for_each_item(batch * pairs, worker_count(batch * pairs, result.numel()), [&](int64_t, int64_t item, int64_t) {
@@ -100,7 +87,7 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
         return;
       }
       const int64_t pooled = (image * rows + y) * pooled_row;
-      simd.unpool_row(values<E>(grad) + pooled, values<uint8_t>(bits) + pooled, columns, channels, average, top,
+      simd.unpool_row(data<E>(grad) + pooled, data<uint8_t>(bits) + pooled, columns, channels, average, top,
                       top + row);
       if (width % 2 == 1) {
         std::fill_n(top + row - channels, channels, E{});

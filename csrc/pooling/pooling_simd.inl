@@ -2,14 +2,6 @@
 
 using pixel_mask = Vector<float>::index;
 
-static inline void store_values(float* p, vector_float v) { store(p, v); }
-static inline void store_values(bfloat16_bits* p, vector_float v) {
-  const auto bits = Vector<float>::bits(v);
-  const auto nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  const auto rounded = nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u);
-  store_lanes(p, __builtin_convertvector(rounded >> 16, Vector<float>::half));
-}
-
 // Lanes as they are where the mask is set, else 0.
 static inline vector_float masked(vector_float v, pixel_mask mask) { return vector_float(pixel_mask(v) & mask); }
 
@@ -55,7 +47,7 @@ static void pool_pixel_row(const E* top, const E* bottom, int64_t width, int64_t
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) px[i] = load(corners[i] + c);
           pixel_mask own;
-          store_values(out + c, pool_pixels<Average>(px, own));
+          store(out + c, pool_pixels<Average>(px, own));
           packed |= own << (8 * k);
         }
         store_lanes(bits + block + 4 * part, packed);
@@ -92,7 +84,7 @@ static void unpool_row(const E* gradient, const uint8_t* bits, int64_t width, in
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) {
             // The bit moves to the sign, which fills the lane.
-            store_values(corners[i] + c, masked(value, pixel_mask(packed << (31 - 8 * k - i)) >> 31));
+            store(corners[i] + c, masked(value, pixel_mask(packed << (31 - 8 * k - i)) >> 31));
           }
         }
       }
