@@ -43,8 +43,7 @@ inline torch::stable::Tensor on_huge_pages(torch::stable::Tensor fresh) {
 }
 
 // Uninitialised maps (N, channels, height, width) like the N of x, channels last.
-inline torch::stable::Tensor new_maps(const torch::stable::Tensor& x, int64_t channels, int64_t height,
-                                      int64_t width) {
+inline torch::stable::Tensor new_maps(const torch::stable::Tensor& x, int64_t channels, int64_t height, int64_t width) {
   return on_huge_pages(torch::stable::empty({x.size(0), channels, height, width}, x.scalar_type(), std::nullopt,
                                             x.device(), std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast));
 }

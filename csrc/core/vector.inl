@@ -117,7 +117,8 @@ static inline void store(bfloat16_bits* p, vector_float v) {
 }
 static inline void store(half_bits* p, vector_float v) {
 #if defined(CNNFAST_F16C) && CNNFAST_VECTOR_BYTES == 64
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(0xffff, __m512(v), _MM_FROUND_TO_NEAREST_INT));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_maskz_cvtps_ph(0xffff, __m512(v), _MM_FROUND_TO_NEAREST_INT));
 #elif defined(CNNFAST_F16C)
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(__m256(v), _MM_FROUND_TO_NEAREST_INT));
 #else

@@ -24,8 +24,7 @@ using torch::stable::Tensor;
 // Uninitialised where discs reach every element of the padded planes, else zero.
 Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zero,
                   std::optional<ScalarType> type = std::nullopt) {
-  return on_huge_pages(zero ? torch::stable::new_zeros(like, size, type)
-                            : torch::stable::new_empty(like, size, type));
+  return on_huge_pages(zero ? torch::stable::new_zeros(like, size, type) : torch::stable::new_empty(like, size, type));
 }
 
 // Whether there is anything to add up, and whether discs leave a part of the padded planes out.
@@ -45,8 +44,7 @@ Tensor disc_sum(const Tensor& bins_, const std::vector<int64_t> radii_, const st
     const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
     Tensor output = new_planes(bins_, {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad},
                                leaves_a_rest(bins_, radii, pad), accumulation_type(bins_));
-    if (!is_empty(bins_))
-      DiscSum<E>(bins, radii, data<T>(weight), pad, noisy_or, mutable_data<T>(output)).run();
+    if (!is_empty(bins_)) DiscSum<E>(bins, radii, data<T>(weight), pad, noisy_or, mutable_data<T>(output)).run();
     return output;
   });
 }
@@ -88,10 +86,7 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
     const bool rest = leaves_a_rest(bins_, radii, pad);
     Tensor output = new_planes(bins_, size, rest), found = new_planes(bins_, size, false, ScalarType::Long);
     if (rest) torch::stable::fill_(found, -1);
-    if (!is_empty(bins_))
-      DiscMaximum<E>(bins, radii, pad, mutable_data<E>(output),
-                     mutable_data<int64_t>(found))
-          .run();
+    if (!is_empty(bins_)) DiscMaximum<E>(bins, radii, pad, mutable_data<E>(output), mutable_data<int64_t>(found)).run();
     return std::make_tuple(output, found);
   });
 }

@@ -19,6 +19,19 @@ struct RowSums {
   int64_t pitch;  // may be negative
 };
 
+constexpr int64_t kCacheLine = 64;
+
+struct MemoryRun {
+  const char *begin, *end;
+};
+
+// Memory to be asked for meanwhile: runs from `run` to `last`, `lines` cache lines in all.
+struct Ahead {
+  const MemoryRun *run, *last;
+  const char* line;  // the next one in `run`, null: its first
+  int64_t lines;
+};
+
 // The largest values of packed rows, and the number of the row that each was found in, -1 for none.
 template <typename T>
 struct RowMaxima {
@@ -44,9 +57,9 @@ struct DiscKernels {
   void (*pack)(const E* source, int64_t stride, int64_t count, int64_t padded, T factor, bool noisy_or, T filler,
                T* row);
 
-  // Several output rows at once share the packed rows that they read in the first-level cache. Asks meanwhile for
-  // `lines` cache lines from `ahead`.
-  void (*sum_rows)(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places);
+  // Several output rows at once share the packed rows that they read in the first-level cache.
+  void (*sum_rows)(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
+                   Ahead ahead);
   void (*max_rows)(const RowMaxima<T>* jobs, int64_t count, int64_t vectors, const int64_t* places);
 
   // output[x] = v_0[x] + sum over d = 1..radius of v_d[x - d] + v_d[x + d], v_d = rows + d * pitch

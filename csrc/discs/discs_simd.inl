@@ -54,7 +54,9 @@ static void pack_bins(const E* source, int64_t stride, int64_t count, int64_t pa
                       bool noisy_or, accumulate_t<E> filler, accumulate_t<E>* row) {
   using T = accumulate_t<E>;
   constexpr int lanes = kLanes<T>;
+  constexpr int64_t ahead = 1024 / int64_t(sizeof(E));  // mostly of the next row, which is packed next
   for (int64_t x = 0; x < padded; x += lanes) {
+    __builtin_prefetch(source + (x + ahead) * stride, 0, 2);
     vector_t<T> v = load_strided(source + x * stride, stride, count - x);
     v = noisy_or ? evidence(kept_below_one<T>(v, Uncertainty<E>::value)) : v * factor;
     store(row + x, v);
@@ -62,9 +64,31 @@ static void pack_bins(const E* source, int64_t stride, int64_t count, int64_t pa
   for (int64_t x = count; x < padded; ++x) row[x] = filler;
 }
 
+// Several vectors as one object, so that their offsets are constants: as sums of pointers GCC keeps each in a register
+// or, worse, on the stack.
 template <typename T, int Vectors>
-static inline void sum_block(const RowSums<T>& job, bool running, int64_t x, const int64_t* places) {
-  constexpr int lanes = kLanes<T>;
+struct __attribute__((may_alias)) RowPart {
+  typedef T vector __attribute__((vector_size(CNNFAST_VECTOR_BYTES), aligned(alignof(T)), may_alias));
+  vector vectors[Vectors];
+};
+template <int Vectors, typename T>
+static inline const RowPart<T, Vectors>& row_part(const T* p) {
+  return *reinterpret_cast<const RowPart<T, Vectors>*>(p);
+}
+
+// A few lines at a time: a burst would fill the processor's slots for outstanding lines and stall the sums.
+static inline void ask_for(Ahead& ahead, int64_t lines) {
+  for (; lines > 0 && ahead.run < ahead.last; --lines) {
+    if (!ahead.line) ahead.line = ahead.run->begin;
+    __builtin_prefetch(ahead.line, 0, 2);
+    ahead.line += kCacheLine;
+    if (ahead.line >= ahead.run->end) ++ahead.run, ahead.line = nullptr;
+  }
+}
+
+template <typename T, int Vectors>
+static inline void sum_block(const RowSums<T>& job, bool running, int64_t x, const int64_t* places, Ahead& ahead,
+                             int64_t lines) {
   vector_t<T> sums[Vectors] = {};
   const T* const* row = job.rows;
   T* output = job.output;
@@ -74,28 +98,32 @@ static inline void sum_block(const RowSums<T>& job, bool running, int64_t x, con
       for (int v = 0; v < Vectors; ++v) sums[v] = vector_t<T>{};
     }
     for (const T* const* end = job.rows + job.ends[s]; row < end; ++row) {
-      const T* p = *row + x;
+      const auto& part = row_part<Vectors>(*row + x);
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[v] += load(p + v * lanes);
+      for (int v = 0; v < Vectors; ++v) sums[v] += part.vectors[v];
     }
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) store(output + places[v], sums[v]);
+    ask_for(ahead, lines);
   }
 }
 
 template <typename T, int Vectors = kRowVectors>
 static void sum_rows(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
-                     int64_t first = 0) {
+                     Ahead& ahead, int64_t lines, int64_t first = 0) {
   int64_t v = first;
   for (; v + Vectors <= vectors; v += Vectors)
-    for (int64_t j = 0; j < count; ++j) sum_block<T, Vectors>(jobs[j], running, v * kLanes<T>, places + v);
+    for (int64_t j = 0; j < count; ++j)
+      sum_block<T, Vectors>(jobs[j], running, v * kLanes<T>, places + v, ahead, lines);
   if constexpr (Vectors > 1) {
-    if (v < vectors) sum_rows<T, Vectors / 2>(jobs, count, running, vectors, places, v);
+    if (v < vectors) sum_rows<T, Vectors / 2>(jobs, count, running, vectors, places, ahead, lines, v);
   }
 }
 template <typename T>
-static void sum_all_rows(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places) {
-  sum_rows<T>(jobs, count, running, vectors, places);
+static void sum_all_rows(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
+                         Ahead ahead) {
+  const int64_t sums = (vectors + kRowVectors - 1) / kRowVectors * count * jobs[0].sums;
+  if (sums > 0) sum_rows<T>(jobs, count, running, vectors, places, ahead, ahead.lines / sums + 1);
 }
 
 template <typename T, int Vectors>
@@ -105,9 +133,9 @@ static inline void widen_block(const T* rows, int64_t pitch, int64_t radius, T* 
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) sums[v] = load(rows + v * lanes);
   for (int64_t d = 1; d <= radius; ++d) {
-    const T* row = rows + d * pitch;
+    const auto &left = row_part<Vectors>(rows + d * pitch - d), &right = row_part<Vectors>(rows + d * pitch + d);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sums[v] += load(row + v * lanes - d) + load(row + v * lanes + d);
+    for (int v = 0; v < Vectors; ++v) sums[v] += left.vectors[v] + right.vectors[v];
   }
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes, sums[v]);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 #include <vector>
 
 #include "core/memory.h"
@@ -56,25 +57,32 @@ template <typename T>
 class RowRing {
  public:
   RowRing(const std::vector<int64_t>& slots, int64_t row_elements)
-      : slots_(slots), first_(slots.size()), now_(slots.size()), pitch_(odd_lines(row_elements)), memory_(size()) {}
+      : slots_(slots),
+        now_(slots.size()),
+        pitch_(odd_lines(row_elements)),
+        memory_(std::accumulate(slots.begin(), slots.end(), int64_t(0)) * pitch_) {
+    T* first = memory_.get();
+    for (const int64_t count : slots) {
+      places_.push_back(int64_t(rows_.size()) + count);
+      for (int64_t i = 0; i < 3 * count; ++i) rows_.push_back(first + i % count * pitch_);
+      first += count * pitch_;
+    }
+  }
 
-  T* row(int64_t source, int64_t y) const { return memory_.get() + (first_[source] + y % slots_[source]) * pitch_; }
+  T* row(int64_t source, int64_t y) const { return rows_[places_[source] + y % slots_[source]]; }
 
   // Fills `rows` with those of a plan around row y that exist, and `ends`; returns how many.
   // Calls kept(e) for every entry e that is among them.
   template <typename Kept>
   int64_t gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
     // Rows y + dy may lie above the first one; y is shifted by a multiple of the slots.
-    for (size_t s = 0; s < slots_.size(); ++s) now_[s] = ((y % slots_[s]) + slots_[s]) % slots_[s];
+    for (size_t s = 0; s < slots_.size(); ++s) now_[s] = places_[s] + ((y % slots_[s]) + slots_[s]) % slots_[s];
     int64_t count = 0, e = 0;
     for (int64_t s = 0; s < plan.sums(); ++s) {
       for (; e < plan.ends[s]; ++e) {
         const auto [source, dy] = plan.entries[e];
         if (y + dy < 0 || y + dy >= height) continue;
-        int64_t slot = now_[source] + dy;
-        if (slot < 0) slot += slots_[source];
-        if (slot >= slots_[source]) slot -= slots_[source];
-        rows[count] = memory_.get() + (first_[source] + slot) * pitch_;
+        rows[count] = rows_[now_[source] + dy];
         kept(count++, e);
       }
       ends[s] = count;
@@ -88,16 +96,12 @@ class RowRing {
     constexpr int64_t line = 64 / int64_t(sizeof(T));
     return (elements + line - 1) / line / 2 * 2 * line + line;
   }
-  int64_t size() {
-    int64_t total = 0;
-    for (size_t s = 0; s < slots_.size(); ++s) {
-      first_[s] = total;
-      total += slots_[s];
-    }
-    return total * pitch_;
-  }
 
-  std::vector<int64_t> slots_, first_, now_;
+  std::vector<int64_t> slots_;
+  // Rows of every source three times over: a row in the middle turn has its neighbours beside it. Where the middle turn
+  // of a source begins, and where its present row stands in it.
+  std::vector<T*> rows_;
+  std::vector<int64_t> places_, now_;
   int64_t pitch_;
   Scratch<T> memory_;
 };

@@ -67,7 +67,8 @@ class DiscSum {
       }
       for (int64_t y = lines.begin; y < lines.end; y += kRowsAtOnce) {
         const int64_t count = std::min(kRowsAtOnce, lines.end - y);
-        sum_classes(y - call.reached_.border, count);
+        const int64_t next = std::min(lines.end, y + 2 * kRowsAtOnce);
+        sum_classes(y - call.reached_.border, count, next - call.reached_.border);
         for (int64_t t = 0; t < count; ++t)
           for (int64_t i = 0; i < images.size(); ++i)
             disc_kernels<E>().widen(sums.get() + t * plane + window.result_place(i), window.pitch(),
@@ -76,7 +77,8 @@ class DiscSum {
       }
     }
 
-    void sum_classes(int64_t y, int64_t count) {
+    // Sums for rows y to y + count, of which the next ones end in front of row `next`.
+    void sum_classes(int64_t y, int64_t count, int64_t next) {
       const RowPlan& plan = call.plan_;
       window.pack(y + count - 1, call.weight_, call.noisy_or_, 0);
       RowSums<T> jobs[kRowsAtOnce];
@@ -86,7 +88,7 @@ class DiscSum {
         window.ring().gather(plan, y + t, call.bins_.height, some, until, [](int64_t, int64_t) {});
         jobs[t] = {some, until, plan.sums(), sums.get() + (t + 1) * plane - window.pitch(), -window.pitch()};
       }
-      disc_kernels<E>().sum_rows(jobs, count, true, window.vectors(), window.places());
+      disc_kernels<E>().sum_rows(jobs, count, true, window.vectors(), window.places(), window.look_ahead(next - 1));
     }
   };
 

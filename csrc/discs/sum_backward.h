@@ -9,6 +9,7 @@
 
 #include "core/memory.h"
 #include "core/parallel.h"
+#include "discs/look_ahead.h"
 #include "discs/planes.h"
 #include "discs/row_plan.h"
 #include "discs/tiling.h"
@@ -71,6 +72,7 @@ class DiscSumBackward {
     std::vector<const T*> rows;
     std::vector<int64_t> ends, places;
     std::vector<T*> runs;
+    LookAhead ahead;
     Span images{}, columns{};
     int64_t formed = 0, padded = 0;
 
@@ -121,7 +123,19 @@ class DiscSumBackward {
         ring.gather(plan, y + t + call.pad_, height, some, bounds, [](int64_t, int64_t) {});
         jobs[t] = {some, bounds, plan.sums(), sums.get() + t * call.bins_.kinds * pitch, pitch};
       }
-      disc_kernels<E>().sum_rows(jobs, count, false, images.size() * padded / lanes, places.data());
+      disc_kernels<E>().sum_rows(jobs, count, false, images.size() * padded / lanes, places.data(),
+                                 look_ahead(y, count));
+    }
+
+    // The bins that the sums of these rows will meet.
+    Ahead look_ahead(int64_t y, int64_t count) {
+      ahead.clear();
+      const bool read = call.bins_.column_stride == 1 && (call.noisy_or_ || call.weight_gradient_);
+      for (int64_t t = 0; read && t < count; ++t)
+        for (int64_t n = 0; n < call.bins_.kinds; ++n)
+          for (int64_t i = images.begin; i < images.end; ++i)
+            ahead.add(call.bins_.at(i, n, y + t, columns.begin), columns.size());
+      return ahead.start();
     }
 
     // The runs of row y of image i of the gradient, at the columns of the bins.

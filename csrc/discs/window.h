@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/division.h"
+#include "discs/look_ahead.h"
 #include "discs/planes.h"
 #include "discs/row_plan.h"
 #include "discs/tiling.h"
@@ -71,6 +72,18 @@ class Window {
     }
   }
 
+  // The rows that `pack` will read for sums up to row y.
+  Ahead look_ahead(int64_t y) {
+    ahead_.clear();
+    for (int64_t n = 0; n < bins_.kinds && bins_.column_stride == 1; ++n) {
+      const int64_t until = std::min(bins_.height, y + radii_[n] + 1);
+      for (int64_t row = packed_[n]; row < until; ++row)
+        for (int64_t i = 0; i < images_.size(); ++i)
+          ahead_.add(bins_.at(images_.begin + i, n, row, columns_.begin), columns_.size());
+    }
+    return ahead_.start();
+  }
+
   RowRing<T>& ring() { return ring_; }
   int64_t vectors() const { return images_.size() * padded_ / lanes_; }
   const int64_t* places() const { return places_.data(); }
@@ -92,6 +105,7 @@ class Window {
   const int64_t lanes_, margin_, widest_, image_pitch_, pitch_;
   RowRing<T> ring_;
   std::vector<int64_t> packed_, places_;
+  LookAhead ahead_;
   Span images_{}, columns_{};
   int64_t first_ = 0, padded_ = 0;
 };

@@ -114,9 +114,8 @@ Tensor mask_to_bins(const Tensor& mask, int64_t radius, int64_t bins, bool label
   const DistanceResult result = checked_bins(radius, bins, one_hot);
   const OneHotType type = one_hot_type(one_hot);
   const int64_t planes = mask.size(0), height = mask.size(1), width = mask.size(2);
-  Tensor out = on_huge_pages(one_hot == 0
-                                 ? torch::stable::new_empty(mask, {planes, height, width}, type.type)
-                                 : torch::stable::new_empty(mask, {planes, bins, height, width}, type.type));
+  Tensor out = on_huge_pages(one_hot == 0 ? torch::stable::new_empty(mask, {planes, height, width}, type.type)
+                                          : torch::stable::new_empty(mask, {planes, bins, height, width}, type.type));
   if (out.numel() == 0) return out;
   const DistanceOutput where{out.mutable_data_ptr(), height, width, type.bytes, type.one};
   transform(Mask(mask), {labels, border, false}, where, result, 1, 1);

@@ -288,7 +288,8 @@ struct Multiplication {
       const int64_t present = columns < width ? columns : width;
       for (int r = 0; r < Rows; ++r) {
         int64_t k = 0;
-        for (; k + kLanes<T> <= present; k += kLanes<T>) store(out + r * output_stride + k, load(buffer + r * width + k));
+        for (; k + kLanes<T> <= present; k += kLanes<T>)
+          store(out + r * output_stride + k, load(buffer + r * width + k));
         for (; k < present; ++k) convert(buffer[r * width + k], out + r * output_stride + k);
       }
     }

@@ -87,8 +87,7 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
         return;
       }
       const int64_t pooled = (image * rows + y) * pooled_row;
-      simd.unpool_row(data<E>(grad) + pooled, data<uint8_t>(bits) + pooled, columns, channels, average, top,
-                      top + row);
+      simd.unpool_row(data<E>(grad) + pooled, data<uint8_t>(bits) + pooled, columns, channels, average, top, top + row);
       if (width % 2 == 1) {
         std::fill_n(top + row - channels, channels, E{});
         std::fill_n(top + 2 * row - channels, channels, E{});
