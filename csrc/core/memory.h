@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "core/cache_line.h"
+
 namespace cnnfast {
 
 // A fresh large buffer costs a page fault every 4 KiB, several times what it costs to fill it. Huge pages, where the
@@ -27,10 +29,10 @@ template <typename T>
 class Scratch {
  public:
   explicit Scratch(int64_t count)
-      : data_(static_cast<T*>(::operator new(std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t(64)))) {
+      : data_(static_cast<T*>(::operator new(std::max<int64_t>(count, 1) * sizeof(T), std::align_val_t(kCacheLine)))) {
     prefer_huge_pages(data_, count * int64_t(sizeof(T)));
   }
-  ~Scratch() { ::operator delete(data_, std::align_val_t(64)); }
+  ~Scratch() { ::operator delete(data_, std::align_val_t(kCacheLine)); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 

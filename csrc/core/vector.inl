@@ -173,6 +173,13 @@ static inline void convert(double value, double* p) { *p = value; }
 static inline void convert(float value, half_bits* p) { p->bits = float_to_half(value); }
 static inline void convert(float value, bfloat16_bits* p) { p->bits = float_to_bfloat16(value); }
 
+// Stores the first `count` lanes, or all of them, rounded to the type that p points to.
+template <typename E>
+static inline void store_part(E* p, vector_t<accumulate_t<E>> v, int64_t count) {
+  if (count >= kLanes<accumulate_t<E>>) return store(p, v);
+  for (int64_t i = 0; i < count; ++i) convert(v[i], p + i);
+}
+
 // Lane l of the result is lane Choose::lane(l) of `a` followed by `b`.
 template <typename T, typename Choose, int... L>
 static inline vector_t<T> select(vector_t<T> a, vector_t<T> b, std::integer_sequence<int, L...>) {

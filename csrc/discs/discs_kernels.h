@@ -5,21 +5,25 @@
 
 #include <cstdint>
 
+#include "core/cache_line.h"
 #include "core/types.h"
 
 namespace cnnfast {
 
-// Sums of packed rows: sum s adds rows [ends[s - 1], ends[s]), after those of the sums before it if it is running.
+// Output rows that are summed at once: they share the packed rows around them in the first-level cache.
+constexpr int64_t kRowsAtOnce = 4;
+
+// Sums of packed rows for kRowsAtOnce output rows side by side. Sum s of output row t adds rows[i * kRowsAtOnce + t]
+// for i in [ends[s - 1], ends[s]), after those of the sums before it if it is running.
 template <typename T>
 struct RowSums {
   const T* const* rows;
   const int64_t* ends;
   int64_t sums;
-  T* output;      // vector v of sum s goes to output + s * pitch + places[v]
+  T* output;      // vector v of sum s of row t goes to output + s * pitch + t * row_pitch + places[v]
   int64_t pitch;  // may be negative
+  int64_t row_pitch;
 };
-
-constexpr int64_t kCacheLine = 64;
 
 struct MemoryRun {
   const char *begin, *end;
@@ -57,9 +61,7 @@ struct DiscKernels {
   void (*pack)(const E* source, int64_t stride, int64_t count, int64_t padded, T factor, bool noisy_or, T filler,
                T* row);
 
-  // Several output rows at once share the packed rows that they read in the first-level cache.
-  void (*sum_rows)(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
-                   Ahead ahead);
+  void (*sum_rows)(const RowSums<T>& job, bool running, int64_t vectors, const int64_t* places, Ahead ahead);
   void (*max_rows)(const RowMaxima<T>* jobs, int64_t count, int64_t vectors, const int64_t* places);
 
   // output[x] = v_0[x] + sum over d = 1..radius of v_d[x - d] + v_d[x + d], v_d = rows + d * pitch

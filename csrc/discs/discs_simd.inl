@@ -1,7 +1,8 @@
 // Inner loops of sums over discs on raw pointers.
 
-// Vectors of a row that are summed at once: 256 bytes, but not more than the registers hold.
-constexpr int kRowVectors = CNNFAST_VECTOR_BYTES == 64 ? 4 : 8;
+// Vectors of every output row that are summed at once. Few, so that the cache lines of all packed rows that they read
+// stay in the first-level cache for the next output row; with several output rows enough for the additions to overlap.
+constexpr int kRowVectors = 2;
 
 template <typename E>
 static inline vector_t<accumulate_t<E>> load_strided(const E* p, int64_t stride, int64_t count) {
@@ -89,41 +90,42 @@ static inline void ask_for(Ahead& ahead, int64_t lines) {
 template <typename T, int Vectors>
 static inline void sum_block(const RowSums<T>& job, bool running, int64_t x, const int64_t* places, Ahead& ahead,
                              int64_t lines) {
-  vector_t<T> sums[Vectors] = {};
+  constexpr int64_t next = Vectors * kLanes<T>;
+  vector_t<T> sums[kRowsAtOnce][Vectors] = {};
   const T* const* row = job.rows;
   T* output = job.output;
   for (int64_t s = 0; s < job.sums; ++s, output += job.pitch) {
     if (!running) {
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[v] = vector_t<T>{};
+      for (int i = 0; i < kRowsAtOnce * Vectors; ++i) sums[i / Vectors][i % Vectors] = vector_t<T>{};
     }
-    for (const T* const* end = job.rows + job.ends[s]; row < end; ++row) {
-      const auto& part = row_part<Vectors>(*row + x);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[v] += part.vectors[v];
+    for (const T* const* end = job.rows + job.ends[s] * kRowsAtOnce; row < end; row += kRowsAtOnce) {
+#pragma GCC unroll 4
+      for (int t = 0; t < kRowsAtOnce; ++t) {
+        const auto& part = row_part<Vectors>(row[t] + x);
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) sums[t][v] += part.vectors[v];
+      }
+      // Rows lie far apart, so no hardware fetches their next vectors. Most rows in between are first in other entries.
+      __builtin_prefetch(row[0] + x + next);
+      __builtin_prefetch(row[kRowsAtOnce - 1] + x + next);
     }
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) store(output + places[v], sums[v]);
+    for (int i = 0; i < kRowsAtOnce * Vectors; ++i)
+      store(output + i / Vectors * job.row_pitch + places[i % Vectors], sums[i / Vectors][i % Vectors]);
     ask_for(ahead, lines);
   }
 }
 
-template <typename T, int Vectors = kRowVectors>
-static void sum_rows(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
-                     Ahead& ahead, int64_t lines, int64_t first = 0) {
-  int64_t v = first;
-  for (; v + Vectors <= vectors; v += Vectors)
-    for (int64_t j = 0; j < count; ++j)
-      sum_block<T, Vectors>(jobs[j], running, v * kLanes<T>, places + v, ahead, lines);
-  if constexpr (Vectors > 1) {
-    if (v < vectors) sum_rows<T, Vectors / 2>(jobs, count, running, vectors, places, ahead, lines, v);
-  }
-}
 template <typename T>
-static void sum_all_rows(const RowSums<T>* jobs, int64_t count, bool running, int64_t vectors, const int64_t* places,
-                         Ahead ahead) {
-  const int64_t sums = (vectors + kRowVectors - 1) / kRowVectors * count * jobs[0].sums;
-  if (sums > 0) sum_rows<T>(jobs, count, running, vectors, places, ahead, ahead.lines / sums + 1);
+static void sum_rows(const RowSums<T>& job, bool running, int64_t vectors, const int64_t* places, Ahead ahead) {
+  const int64_t sums = (vectors + kRowVectors - 1) / kRowVectors * job.sums;
+  if (sums == 0) return;
+  const int64_t lines = ahead.lines / sums + 1;
+  int64_t v = 0;
+  for (; v + kRowVectors <= vectors; v += kRowVectors)
+    sum_block<T, kRowVectors>(job, running, v * kLanes<T>, places + v, ahead, lines);
+  for (; v < vectors; ++v) sum_block<T, 1>(job, running, v * kLanes<T>, places + v, ahead, lines);
 }
 
 template <typename T, int Vectors>
@@ -167,18 +169,6 @@ static void runs(const T* row, int64_t radius, int64_t padded, T* const* outputs
   }
 }
 
-template <typename T, typename E>
-static inline void store_converted(E* p, vector_t<T> v, int64_t count, [[maybe_unused]] bool streams) {
-  constexpr int lanes = kLanes<T>;
-  if (count >= lanes) {
-    if constexpr (sizeof(E) == sizeof(T)) {
-      if (streams) return stream<T>(p, v);
-    }
-    return store(p, v);
-  }
-  for (int64_t i = 0; i < count; ++i) convert(v[i], p + i);
-}
-
 template <typename E>
 static double finish(const accumulate_t<E>* sums, const E* bins, int64_t stride, int64_t count, accumulate_t<E> factor,
                      bool noisy_or, bool weighs, E* grad, bool large) {
@@ -194,7 +184,13 @@ static double finish(const accumulate_t<E>* sums, const E* bins, int64_t stride,
     if (!grad) continue;
     vector_t<T> g = s * factor;
     if (noisy_or) g /= 1 - kept_below_one<T>(b, Uncertainty<E>::value);
-    store_converted<T>(grad + x, g, count - x, streams);
+    if constexpr (sizeof(E) == sizeof(T)) {
+      if (streams && count - x >= lanes) {
+        stream<T>(grad + x, g);
+        continue;
+      }
+    }
+    store_part(grad + x, g, count - x);
   }
   if (streams) stream_fence();
   double total = 0;

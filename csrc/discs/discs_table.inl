@@ -6,7 +6,7 @@
 template <typename E>
 constexpr DiscKernels<E> disc_kernels() {
   using T = accumulate_t<E>;
-  return {kLanes<T>, pack_bins<E>, sum_all_rows<T>, max_rows<T>, widen<T>, widen_max<T>, runs<T>, finish<E>};
+  return {kLanes<T>, pack_bins<E>, sum_rows<T>, max_rows<T>, widen<T>, widen_max<T>, runs<T>, finish<E>};
 }
 
 template <typename L>

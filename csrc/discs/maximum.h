@@ -89,8 +89,8 @@ class DiscMaximum {
     void find_classes(int64_t y) {
       const RowPlan& plan = call.plan_;
       window.pack(y, nullptr, false, kNothing);
-      window.ring().gather(plan, y, call.bins_.height, rows.data(), ends.data(),
-                           [&](int64_t i, int64_t entry) { row_codes[i] = Code(entry); });
+      window.ring().template gather<1>(plan, y, call.bins_.height, rows.data(), ends.data(),
+                                       [&](int64_t i, int64_t entry) { row_codes[i] = Code(entry); });
       const int64_t last = plane - window.pitch();
       const RowMaxima<T> job = {rows.data(),         row_codes.data(),   ends.data(),    plan.sums(),
                                 maxima.get() + last, codes.get() + last, -window.pitch()};

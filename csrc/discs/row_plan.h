@@ -60,8 +60,9 @@ class RowRing {
       : slots_(slots),
         now_(slots.size()),
         pitch_(odd_lines(row_elements)),
-        memory_(std::accumulate(slots.begin(), slots.end(), int64_t(0)) * pitch_) {
-    T* first = memory_.get();
+        memory_((std::accumulate(slots.begin(), slots.end(), int64_t(0)) + 1) * pitch_) {
+    std::fill_n(memory_.get(), pitch_, T(0));
+    T* first = memory_.get() + pitch_;
     for (const int64_t count : slots) {
       places_.push_back(int64_t(rows_.size()) + count);
       for (int64_t i = 0; i < 3 * count; ++i) rows_.push_back(first + i % count * pitch_);
@@ -71,29 +72,32 @@ class RowRing {
 
   T* row(int64_t source, int64_t y) const { return rows_[places_[source] + y % slots_[source]]; }
 
-  // Fills `rows` with those of a plan around row y that exist, and `ends`; returns how many.
-  // Calls kept(e) for every entry e that is among them.
-  template <typename Kept>
-  int64_t gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
+  // Fills `rows` with those of a plan around rows y, y + 1, ... y + together - 1, side by side, and `ends`, in entries.
+  // Leaves out the entries of which no row exists, and calls kept(i, e) where entry e of the plan became the i-th. Rows
+  // beside existing ones are zero.
+  template <int64_t together, typename Kept>
+  void gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
     // Rows y + dy may lie above the first one; y is shifted by a multiple of the slots.
     for (size_t s = 0; s < slots_.size(); ++s) now_[s] = places_[s] + ((y % slots_[s]) + slots_[s]) % slots_[s];
     int64_t count = 0, e = 0;
     for (int64_t s = 0; s < plan.sums(); ++s) {
       for (; e < plan.ends[s]; ++e) {
         const auto [source, dy] = plan.entries[e];
-        if (y + dy < 0 || y + dy >= height) continue;
-        rows[count] = rows_[now_[source] + dy];
+        const int64_t first = y + dy;
+        if (first + together <= 0 || first >= height) continue;
+        for (int64_t t = 0; t < together; ++t)
+          rows[count * together + t] =
+              first + t < 0 || first + t >= height ? memory_.get() : rows_[now_[source] + dy + t];
         kept(count++, e);
       }
       ends[s] = count;
     }
-    return count;
   }
 
  private:
   // An odd number of cache lines: rows below each other then do not compete for the same places in a cache.
   static int64_t odd_lines(int64_t elements) {
-    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    constexpr int64_t line = kCacheLine / int64_t(sizeof(T));
     return (elements + line - 1) / line / 2 * 2 * line + line;
   }
 

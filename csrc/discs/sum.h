@@ -55,7 +55,7 @@ class DiscSum {
           plane(call.plan_.sums() * window.pitch()),
           sums(kRowsAtOnce * plane),
           rows(kRowsAtOnce * call.plan_.longest()),
-          ends(kRowsAtOnce * call.plan_.sums()) {}
+          ends(call.plan_.sums()) {}
 
     void sum(int64_t item) {
       const Span images = call.tiling_.images(item), lines = call.tiling_.rows(item);
@@ -81,14 +81,11 @@ class DiscSum {
     void sum_classes(int64_t y, int64_t count, int64_t next) {
       const RowPlan& plan = call.plan_;
       window.pack(y + count - 1, call.weight_, call.noisy_or_, 0);
-      RowSums<T> jobs[kRowsAtOnce];
-      for (int64_t t = 0; t < count; ++t) {
-        const T** some = rows.data() + t * plan.longest();
-        int64_t* until = ends.data() + t * plan.sums();
-        window.ring().gather(plan, y + t, call.bins_.height, some, until, [](int64_t, int64_t) {});
-        jobs[t] = {some, until, plan.sums(), sums.get() + (t + 1) * plane - window.pitch(), -window.pitch()};
-      }
-      disc_kernels<E>().sum_rows(jobs, count, true, window.vectors(), window.places(), window.look_ahead(next - 1));
+      window.ring().template gather<kRowsAtOnce>(plan, y, call.bins_.height, rows.data(), ends.data(),
+                                                 [](int64_t, int64_t) {});
+      const RowSums<T> job = {rows.data(),     ends.data(), plan.sums(), sums.get() + plane - window.pitch(),
+                              -window.pitch(), plane};
+      disc_kernels<E>().sum_rows(job, true, window.vectors(), window.places(), window.look_ahead(next - 1));
     }
   };
 

@@ -86,7 +86,7 @@ class DiscSumBackward {
           line(2 * margin + widest + lanes),
           sums(kRowsAtOnce * call.bins_.kinds * pitch),
           rows(kRowsAtOnce * call.plan_.longest()),
-          ends(kRowsAtOnce * call.plan_.sums()),
+          ends(call.plan_.sums()),
           places(pitch / lanes),
           runs(call.radius_ + 1) {
       for (size_t v = 0; v < places.size(); ++v) places[v] = int64_t(v) * lanes;
@@ -116,15 +116,9 @@ class DiscSumBackward {
       const int64_t until = std::min(height, y + count + call.pad_ + call.radius_);
       for (; formed < until; ++formed)
         for (int64_t i = 0; i < images.size(); ++i) form_runs(formed, i);
-      RowSums<T> jobs[kRowsAtOnce];
-      for (int64_t t = 0; t < count; ++t) {
-        const T** some = rows.data() + t * plan.longest();
-        int64_t* bounds = ends.data() + t * plan.sums();
-        ring.gather(plan, y + t + call.pad_, height, some, bounds, [](int64_t, int64_t) {});
-        jobs[t] = {some, bounds, plan.sums(), sums.get() + t * call.bins_.kinds * pitch, pitch};
-      }
-      disc_kernels<E>().sum_rows(jobs, count, false, images.size() * padded / lanes, places.data(),
-                                 look_ahead(y, count));
+      ring.template gather<kRowsAtOnce>(plan, y + call.pad_, height, rows.data(), ends.data(), [](int64_t, int64_t) {});
+      const RowSums<T> job = {rows.data(), ends.data(), plan.sums(), sums.get(), pitch, call.bins_.kinds * pitch};
+      disc_kernels<E>().sum_rows(job, false, images.size() * padded / lanes, places.data(), look_ahead(y, count));
     }
 
     // The bins that the sums of these rows will meet.

@@ -8,9 +8,6 @@
 
 namespace cnnfast {
 
-// Rows that are computed together: they share the rows of their neighbourhood in the first-level cache.
-constexpr int64_t kRowsAtOnce = 4;
-
 struct Span {
   int64_t begin, end;
   int64_t size() const { return end - begin; }

@@ -61,8 +61,7 @@ class Window {
   // Packs what the sums up to row y of the plane need.
   void pack(int64_t y, const T* weight, bool noisy_or, T filler) {
     for (int64_t n = 0; n < bins_.kinds; ++n) {
-      const int64_t until = std::min(bins_.height, y + radii_[n] + 1);
-      for (; packed_[n] < until; ++packed_[n]) {
+      for (; packed_[n] < end_of_rows(n, y); ++packed_[n]) {
         T* row = ring_.row(n, packed_[n]);
         for (int64_t i = 0; i < images_.size(); ++i)
           disc_kernels<E>().pack(bins_.at(images_.begin + i, n, packed_[n], columns_.begin), bins_.column_stride,
@@ -76,8 +75,7 @@ class Window {
   Ahead look_ahead(int64_t y) {
     ahead_.clear();
     for (int64_t n = 0; n < bins_.kinds && bins_.column_stride == 1; ++n) {
-      const int64_t until = std::min(bins_.height, y + radii_[n] + 1);
-      for (int64_t row = packed_[n]; row < until; ++row)
+      for (int64_t row = packed_[n]; row < end_of_rows(n, y); ++row)
         for (int64_t i = 0; i < images_.size(); ++i)
           ahead_.add(bins_.at(images_.begin + i, n, row, columns_.begin), columns_.size());
     }
@@ -93,6 +91,9 @@ class Window {
   int64_t result_place(int64_t i) const { return i * image_pitch_ + margin_ + first_ - columns_.begin; }
 
  private:
+  // Behind the last row of bin n that sums for row y reach.
+  int64_t end_of_rows(int64_t n, int64_t y) const { return std::min(bins_.height, y + radii_[n] + 1); }
+
   static std::vector<int64_t> slots(const std::vector<int64_t>& radii) {
     std::vector<int64_t> result;
     for (const int64_t radius : radii) result.push_back(2 * radius + kRowsAtOnce);

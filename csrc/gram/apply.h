@@ -61,7 +61,7 @@ class Application {
     if (mixing_.channels == 0) return;
     const bool changed = weights_.data || shift_;
     const int64_t panel = x_.channels * stride_;
-    const int64_t size = round_up(2 * panel + (changed ? depth_ + 1 : 0) * stride_, 64 / int64_t(sizeof(T)));
+    const int64_t size = round_up(2 * panel + (changed ? depth_ + 1 : 0) * stride_, kCacheLine / int64_t(sizeof(T)));
     const Scratch<T> memory(workers * size);
     std::vector<Worker> states(workers);
     for (int64_t i = 0; i < workers; ++i) {

@@ -286,12 +286,9 @@ struct Multiplication {
       multiply_tile<T, Rows, Columns>(left + i, left_stride, right, right_stride, depth, buffer, width, false,
                                       background.line, background.line_bytes);
       const int64_t present = columns < width ? columns : width;
-      for (int r = 0; r < Rows; ++r) {
-        int64_t k = 0;
-        for (; k + kLanes<T> <= present; k += kLanes<T>)
-          store(out + r * output_stride + k, load(buffer + r * width + k));
-        for (; k < present; ++k) convert(buffer[r * width + k], out + r * output_stride + k);
-      }
+      for (int r = 0; r < Rows; ++r)
+        for (int64_t k = 0; k < present; k += kLanes<T>)
+          store_part(out + r * output_stride + k, load(buffer + r * width + k), present - k);
     }
     background.finish(Rows);
   }

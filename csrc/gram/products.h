@@ -117,7 +117,7 @@ class Products {
   int64_t panel_size() const { return std::max(x_blocks_.size, y_blocks_.size) * stride_; }
   int64_t panels() const { return (single_block_ ? 2 : 3) + (weights_.data ? 1 : 0); }
   int64_t worker_size() const {
-    return round_up(panels() * panel_size() + 2 * stride_ + slots_, 64 / int64_t(sizeof(T)));
+    return round_up(panels() * panel_size() + 2 * stride_ + slots_, kCacheLine / int64_t(sizeof(T)));
   }
   Worker worker(T* memory) const {
     Worker w;
