@@ -61,7 +61,7 @@ class RowRing {
         now_(slots.size()),
         pitch_(odd_lines(row_elements)),
         memory_((std::accumulate(slots.begin(), slots.end(), int64_t(0)) + 1) * pitch_) {
-    std::fill_n(memory_.get(), pitch_, T(0));
+    std::fill_n(memory_.get(), pitch_, T(0));  // a row of zeros, then those of the sources
     T* first = memory_.get() + pitch_;
     for (const int64_t count : slots) {
       places_.push_back(int64_t(rows_.size()) + count);
@@ -79,6 +79,7 @@ class RowRing {
   void gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
     // Rows y + dy may lie above the first one; y is shifted by a multiple of the slots.
     for (size_t s = 0; s < slots_.size(); ++s) now_[s] = places_[s] + ((y % slots_[s]) + slots_[s]) % slots_[s];
+    const T* zeros = memory_.get();
     int64_t count = 0, e = 0;
     for (int64_t s = 0; s < plan.sums(); ++s) {
       for (; e < plan.ends[s]; ++e) {
@@ -86,8 +87,7 @@ class RowRing {
         const int64_t first = y + dy;
         if (first + together <= 0 || first >= height) continue;
         for (int64_t t = 0; t < together; ++t)
-          rows[count * together + t] =
-              first + t < 0 || first + t >= height ? memory_.get() : rows_[now_[source] + dy + t];
+          rows[count * together + t] = first + t < 0 || first + t >= height ? zeros : rows_[now_[source] + dy + t];
         kept(count++, e);
       }
       ends[s] = count;

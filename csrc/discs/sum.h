@@ -77,7 +77,8 @@ class DiscSum {
       }
     }
 
-    // Sums for rows y to y + count, of which the next ones end in front of row `next`.
+    // Sums for rows y to y + count, of which the next ones end in front of row `next`. Rows behind them are summed from
+    // whatever the ring holds, and nobody reads them.
     void sum_classes(int64_t y, int64_t count, int64_t next) {
       const RowPlan& plan = call.plan_;
       window.pack(y + count - 1, call.weight_, call.noisy_or_, 0);

@@ -110,6 +110,7 @@ class DiscSumBackward {
       }
     }
 
+    // Rows behind y + count are summed from whatever the ring holds, and nobody reads them.
     void sum_discs(int64_t y, int64_t count) {
       const RowPlan& plan = call.plan_;
       const int64_t height = call.bins_.height + 2 * call.pad_;
