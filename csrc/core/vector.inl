@@ -61,13 +61,6 @@ static inline uint16_t float_to_half(float value) {
   return uint16_t(sign | (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13);
 }
 
-static inline uint16_t float_to_bfloat16(float value) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, 4);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return uint16_t(bits >> 16 | 0x40u);
-  return uint16_t((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 static inline vector_float load(const float* p) {
   vector_float v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -107,7 +100,7 @@ template <typename T>
 static inline void store(T* p, vector_t<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
-// Rounds to nearest, ties to even, as the conversions of single values above.
+// Rounds to nearest, ties to even.
 static inline void store(bfloat16_bits* p, vector_float v) {
   const auto bits = Vector<float>::bits(v);
   const auto nan = (bits & 0x7fffffffu) > 0x7f800000u;
@@ -124,6 +117,16 @@ static inline void store(half_bits* p, vector_float v) {
 #else
   for (int i = 0; i < kLanes<float>; ++i) p[i].bits = float_to_half(v[i]);
 #endif
+}
+
+// Stores the first `count` lanes, or all of them where there are fewer.
+template <typename E>
+static inline void store_part(E* p, vector_t<accumulate_t<E>> v, int64_t count) {
+  constexpr int lanes = kLanes<accumulate_t<E>>;
+  if (count >= lanes) return store(p, v);
+  E buffer[lanes];
+  store(buffer, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = buffer[i];
 }
 
 // Vectors of any type, as that of the elements does not tell.
@@ -165,19 +168,6 @@ static inline void stream_fence() {
 #if defined(__x86_64__)
   _mm_sfence();
 #endif
-}
-
-// Rounds to the type that p points to.
-static inline void convert(float value, float* p) { *p = value; }
-static inline void convert(double value, double* p) { *p = value; }
-static inline void convert(float value, half_bits* p) { p->bits = float_to_half(value); }
-static inline void convert(float value, bfloat16_bits* p) { p->bits = float_to_bfloat16(value); }
-
-// Stores the first `count` lanes, or all of them, rounded to the type that p points to.
-template <typename E>
-static inline void store_part(E* p, vector_t<accumulate_t<E>> v, int64_t count) {
-  if (count >= kLanes<accumulate_t<E>>) return store(p, v);
-  for (int64_t i = 0; i < count; ++i) convert(v[i], p + i);
 }
 
 // Lane l of the result is lane Choose::lane(l) of `a` followed by `b`.

@@ -62,7 +62,7 @@ struct DiscKernels {
                T* row);
 
   void (*sum_rows)(const RowSums<T>& job, bool running, int64_t vectors, const int64_t* places, Ahead ahead);
-  void (*max_rows)(const RowMaxima<T>* jobs, int64_t count, int64_t vectors, const int64_t* places);
+  void (*max_rows)(const RowMaxima<T>& job, int64_t vectors, const int64_t* places);
 
   // output[x] = v_0[x] + sum over d = 1..radius of v_d[x - d] + v_d[x + d], v_d = rows + d * pitch
   void (*widen)(const T* rows, int64_t pitch, int64_t radius, int64_t count, T* output);

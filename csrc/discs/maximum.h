@@ -94,7 +94,7 @@ class DiscMaximum {
       const int64_t last = plane - window.pitch();
       const RowMaxima<T> job = {rows.data(),         row_codes.data(),   ends.data(),    plan.sums(),
                                 maxima.get() + last, codes.get() + last, -window.pitch()};
-      disc_kernels<E>().max_rows(&job, 1, window.vectors(), window.places());
+      disc_kernels<E>().max_rows(job, window.vectors(), window.places());
     }
 
     void put(int64_t image, int64_t y, Span columns) const {

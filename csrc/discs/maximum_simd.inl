@@ -18,18 +18,15 @@ struct Largest {
 };
 
 template <typename T>
-static void max_rows(const RowMaxima<T>* jobs, int64_t count, int64_t vectors, const int64_t* places) {
+static void max_rows(const RowMaxima<T>& job, int64_t vectors, const int64_t* places) {
   constexpr int lanes = kLanes<T>;
   for (int64_t v = 0; v < vectors; ++v) {
-    for (int64_t j = 0; j < count; ++j) {
-      const RowMaxima<T>& job = jobs[j];
-      Largest<T> largest = {vector_t<T>{} - T(__builtin_inf()), code_t<T>{} - 1};
-      int64_t i = 0;
-      for (int64_t s = 0; s < job.sums; ++s) {
-        for (; i < job.ends[s]; ++i) largest.take(load(job.rows[i] + v * lanes), code_t<T>{} + job.codes[i]);
-        store(job.output + s * job.pitch + places[v], largest.value);
-        store_lanes(job.found + s * job.pitch + places[v], largest.found);
-      }
+    Largest<T> largest = {vector_t<T>{} - T(__builtin_inf()), code_t<T>{} - 1};
+    int64_t i = 0;
+    for (int64_t s = 0; s < job.sums; ++s) {
+      for (; i < job.ends[s]; ++i) largest.take(load(job.rows[i] + v * lanes), code_t<T>{} + job.codes[i]);
+      store(job.output + s * job.pitch + places[v], largest.value);
+      store_lanes(job.found + s * job.pitch + places[v], largest.found);
     }
   }
 }
