@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
 from cnnfast import ops
-from cnnfast._discs_arguments import bin_radii
+from cnnfast.arguments.discs import bin_radii
 
 FORWARD = "inverse_distance_transform forward"
 BACKWARD = "inverse_distance_transform forward+backward"

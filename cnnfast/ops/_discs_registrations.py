@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from cnnfast import _extension  # noqa: F401  (loads the operators)
-from cnnfast._checks import accumulation_dtype
-from cnnfast._discs_arguments import uncertainty
+from cnnfast.arguments.checks import accumulation_dtype
+from cnnfast.arguments.discs import uncertainty
 
 disc_sum = torch.ops.cnnfast.disc_sum.default
 disc_sum_backward = torch.ops.cnnfast._disc_sum_backward.default

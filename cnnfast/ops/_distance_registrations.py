@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnfast import _extension  # noqa: F401  (loads the operators)
-from cnnfast._distance_arguments import ONE_HOT_DTYPES, result_dtype
+from cnnfast.arguments.distance import ONE_HOT_DTYPES, result_dtype
 
 truncated_distance_transform = torch.ops.cnnfast.truncated_distance_transform.default
 mask_to_bins = torch.ops.cnnfast.mask_to_bins.default

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cnnfast import _extension  # noqa: F401  (loads the operators)
-from cnnfast._gram_arguments import CHANNELS_AND_POSITIONS, CONSTANT, POSITIONS, accumulation_dtype
+from cnnfast.arguments.gram import CHANNELS_AND_POSITIONS, CONSTANT, POSITIONS, accumulation_dtype
 
 gram = torch.ops.cnnfast.gram.default
 gram_backward = torch.ops.cnnfast._gram_backward.default

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cnnfast import _discs_arguments as arguments
+from cnnfast.arguments import discs as arguments
 from cnnfast.ops import _discs_registrations as registered
 from cnnfast.ops._routing import takes_twin
 from cnnfast.reference import discs as twin

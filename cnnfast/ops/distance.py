@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, dtype
 
-from cnnfast import _distance_arguments as arguments
+from cnnfast.arguments import distance as arguments
 from cnnfast.ops import _distance_registrations as registered
 from cnnfast.ops._routing import takes_twin
 from cnnfast.reference import distance as twin

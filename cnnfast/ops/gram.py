@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, dtype
 
-from cnnfast import _gram_arguments as arguments
+from cnnfast.arguments import gram as arguments
 from cnnfast.ops import _gram_registrations as registered
 from cnnfast.ops._routing import may_need_gradient, takes_twin
 from cnnfast.reference import gram as twin

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnfast import _discs_arguments as arguments
-from cnnfast._checks import accumulation_dtype
+from cnnfast.arguments import discs as arguments
+from cnnfast.arguments.checks import accumulation_dtype
 from cnnfast.reference._autocast import without_autocast
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from cnnfast import _distance_arguments as arguments
+from cnnfast.arguments import distance as arguments
 
 NOWHERE = 1 << 62
 """Squared distance, in pixels, of a pixel that has no opponent; sums with squares of offsets do not overflow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast import _gram_arguments as arguments
+from cnnfast.arguments import gram as arguments
 from cnnfast.reference._autocast import without_autocast
 
 

@@ -8,7 +8,7 @@ import torch
 from discs_cases import PARITY, load_parity
 
 from cnnfast import ops, reference
-from cnnfast._discs_arguments import bin_radii, half_widths
+from cnnfast.arguments.discs import bin_radii, half_widths
 
 pytestmark = pytest.mark.emulated
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnnfast._discs_arguments import bin_radii, half_widths
+from cnnfast.arguments.discs import bin_radii, half_widths
 from cnnfast.reference import disc_sum, disc_union, inverse_distance_transform
 
 CASES = [((0, 1, 3), 3), ((2, 2), 0), ((4, 1), 2), ((1, 0), 5)]

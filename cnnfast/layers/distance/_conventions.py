@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cnnfast import _distance_arguments as arguments
-from cnnfast._checks import check_word
-from cnnfast._discs_arguments import bin_radii
+from cnnfast.arguments import distance as arguments
+from cnnfast.arguments.checks import check_word
+from cnnfast.arguments.discs import bin_radii
 
 CONVENTIONS = ("exact", "inner_boundary")
 

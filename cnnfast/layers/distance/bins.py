@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cnnfast._checks import check_tensor
-from cnnfast._discs_arguments import disc_pad
-from cnnfast._distance_arguments import border_code
+from cnnfast.arguments.checks import check_tensor
+from cnnfast.arguments.discs import disc_pad
+from cnnfast.arguments.distance import border_code
 from cnnfast.layers.distance._conventions import checked_radii
 from cnnfast.ops import disc_union, mask_to_bins
 

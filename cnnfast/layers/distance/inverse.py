@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cnnfast._checks import check_floating, check_word
-from cnnfast._discs_arguments import UNIONS, disc_pad
+from cnnfast.arguments.checks import check_floating, check_word
+from cnnfast.arguments.discs import UNIONS, disc_pad
 from cnnfast.layers.distance._conventions import checked_radii
 from cnnfast.ops import inverse_distance_transform
 

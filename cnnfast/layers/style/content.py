@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cnnfast import _gram_arguments as arguments
+from cnnfast.arguments import gram as arguments
 from cnnfast.layers.style._target import TargetLoss
 
 _SCALES = ("mean", "gatys", "l1grad")

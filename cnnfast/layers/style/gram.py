@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast import _gram_arguments as arguments
+from cnnfast.arguments import gram as arguments
 from cnnfast.layers.style._target import TargetLoss
 from cnnfast.layers.style.content import scaled_mse
 from cnnfast.ops import gram_matrix, gram_mse_loss

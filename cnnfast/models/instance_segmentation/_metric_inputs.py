@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_tensor
+from cnnfast.arguments.checks import check_tensor
 from cnnfast.models.instance_segmentation._checks import check_masks
 
 Prediction = Mapping[str, Tensor]

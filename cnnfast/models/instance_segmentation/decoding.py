@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_floating, check_word
-from cnnfast._discs_arguments import bin_radii
+from cnnfast.arguments.checks import check_floating, check_word
+from cnnfast.arguments.discs import bin_radii
 from cnnfast.layers.distance import InverseDistanceTransform
 from cnnfast.ops import disc_union, inverse_distance_transform
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
-from cnnfast._checks import check_floating, check_word
+from cnnfast.arguments.checks import check_floating, check_word
 from cnnfast.layers.distance import InverseDistanceTransform
 from cnnfast.models.instance_segmentation._checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins

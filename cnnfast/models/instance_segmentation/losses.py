@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnfast._checks import check_device, check_floating, check_word
+from cnnfast.arguments.checks import check_device, check_floating, check_word
 from cnnfast.models.instance_segmentation._checks import check_weight
 from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS
 from cnnfast.models.instance_segmentation.targets import OMNTargets

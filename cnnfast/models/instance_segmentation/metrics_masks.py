@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_device, check_tensor
+from cnnfast.arguments.checks import check_device, check_tensor
 from cnnfast.models.instance_segmentation._checks import check_masks
 from cnnfast.ops import truncated_distance_transform
 

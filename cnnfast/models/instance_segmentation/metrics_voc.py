@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation._metric_inputs import (
     Prediction,
     Truth,

@@ -11,7 +11,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import resize_boxes
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation._checks import check_boxes, check_pictures
 from cnnfast.models.instance_segmentation.heads import OMNHeadFC
 from cnnfast.models.instance_segmentation.mnc_backbones import BACKBONES

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation.decoding import DECODES
 from cnnfast.models.instance_segmentation.heads import BinHead
 from cnnfast.models.instance_segmentation.losses import omn_loss

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation._checks import check_weight
 from cnnfast.models.instance_segmentation.decoding import DECODES
 from cnnfast.models.instance_segmentation.heads import BinHead

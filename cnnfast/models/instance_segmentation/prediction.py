@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.images.errors import check_picture
 from cnnfast.models.instance_segmentation.decoding import DECODES
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
-from cnnfast._checks import check_word
+from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation.roi_warp import RoIWarp
 
 ROI_METHODS = ("align", "warp")

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnfast._checks import check_word
-from cnnfast._discs_arguments import bin_radii
+from cnnfast.arguments.checks import check_word
+from cnnfast.arguments.discs import bin_radii
 from cnnfast.models.instance_segmentation._checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.windows import IMAGE_EDGES, sample_windows
 from cnnfast.ops import mask_to_bins

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_device, check_tensor, check_word
+from cnnfast.arguments.checks import check_device, check_tensor, check_word
 from cnnfast.models.instance_segmentation._checks import check_boxes, check_grid, check_masks
 
 IMAGE_EDGES = ("open", "closed")

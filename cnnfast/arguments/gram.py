@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from cnnfast._checks import (
+from cnnfast.arguments.checks import (
     FLOATING,
     FLOATING_NAMES,
     accumulation_dtype,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast._checks import (
+from cnnfast.arguments.checks import (
     accumulation_dtype,
     check_device,
     check_floating,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast._checks import check_tensor, check_word
+from cnnfast.arguments.checks import check_tensor, check_word
 
 BINS, DISTANCE, SQUARED, SIGNED = range(4)
 EDGE, HALF, INNER = range(3)
