@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
-from cnnfast.models.style.frozen import FrozenConv2d
+from cnnfast.features.frozen import FrozenConv2d
 
 FORWARD, BOTH = "3x3 convolution forward", "3x3 convolution forward+backward"
 # Channels, and the side of the maps.

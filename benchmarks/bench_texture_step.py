@@ -14,7 +14,7 @@ from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG
 from benchmarks.vgg_work import WIDTHS, texture_work
 from cnnfast._extension import fast_dtype
 from cnnfast.models.style.lbfgs import LBFGS
-from cnnfast.models.style.network import TEXTURE_LAYERS, VGGFeatures
+from cnnfast.features.choice import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.schedule import PRESETS

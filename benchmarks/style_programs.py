@@ -27,7 +27,7 @@ from benchmarks import peers
 from benchmarks.bench_texture_step import has_bfloat16, random_vgg19
 from benchmarks.processes import After
 from cnnfast.images import load_image, resize, save_image
-from cnnfast.models.style.network import CONTENT_LAYERS, STYLE_LAYERS
+from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.models.style.presets import STYLE_PRESETS
 from cnnfast.models.style.style_objective import StyleObjective, StyleWeights
 from cnnfast.models.style.transfer import style_network, stylize

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import cnnfast
-from cnnfast.models.style.network import VGGFeatures
+from cnnfast.features.choice import VGGFeatures
 from cnnfast.weights import (
     PREPROCESSINGS,
     VGGWeights,

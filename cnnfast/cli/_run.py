@@ -21,7 +21,7 @@ from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, wri
 from cnnfast.images import save_image, side_by_side
 from cnnfast.images.writing import picture_format
 from cnnfast.models.style.memory import estimate_memory, plan_tile
-from cnnfast.models.style.network import network_kind
+from cnnfast.features.choice import network_kind
 from cnnfast.models.style.run import AnyLevel
 from cnnfast.models.style.settings import OPTIMIZERS
 

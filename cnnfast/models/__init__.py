@@ -2,7 +2,7 @@
 
 Example:
     >>> import cnnfast.models
-    >>> cnnfast.models.style.network.STYLE_LAYERS[0]
+    >>> cnnfast.features.choice.STYLE_LAYERS[0]
     'relu1_1'
 """
 

@@ -20,7 +20,7 @@ from cnnfast._extension import fast_dtype
 from cnnfast.images import is_grey, load_image, match_histogram, save_image
 from cnnfast.models.style import memory
 from cnnfast.models.style.memory import estimate_memory, optimizer_bytes
-from cnnfast.models.style.network import build_extractor
+from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.texture import synthesize_texture
 
 

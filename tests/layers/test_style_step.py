@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
-from cnnfast.models.style.network import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
+from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
 from cnnfast.weights import VGGWeights
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5}

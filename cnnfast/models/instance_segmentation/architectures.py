@@ -15,9 +15,9 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from cnnfast.models.instance_segmentation.heads import OMNHead
 from cnnfast.models.instance_segmentation.mask_rcnn import convert_maskrcnn_to_omn
 from cnnfast.models.instance_segmentation.mnc import MNCCascade
-from cnnfast.models.instance_segmentation.mnc_backbones import resnet50_c4, vgg16_c5
+from cnnfast.features.detection_backbones import resnet50_c4, vgg16_c5
 from cnnfast.models.instance_segmentation.rpn_omn import RPNOMN
-from cnnfast.models.instance_segmentation.small_backbone import SmallBackbone, small_anchors
+from cnnfast.features.small_backbone import SmallBackbone, small_anchors
 from cnnfast.weights import PREPROCESSINGS
 
 KINDS = ("maskrcnn-omn", "maskrcnn", "rpn-omn", "mnc-omn", "mnc")

@@ -14,7 +14,7 @@ from torchvision.models.detection.transform import resize_boxes
 from cnnfast.arguments.checks import check_word
 from cnnfast.models.instance_segmentation._checks import check_boxes, check_pictures
 from cnnfast.models.instance_segmentation.heads import OMNHeadFC
-from cnnfast.models.instance_segmentation.mnc_backbones import BACKBONES
+from cnnfast.features.detection_backbones import BACKBONES
 from cnnfast.models.instance_segmentation.mnc_cascade import Cascade
 from cnnfast.models.instance_segmentation.mnc_masks import BinaryMaskBranch, MaskBranch, ObjectMaskBranch
 from cnnfast.models.instance_segmentation.mnc_rpn import CascadeRPN, pyramid_anchors, single_map_anchors

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from cnnfast._extension import default_device
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, build_model
 from cnnfast.models.instance_segmentation.model_files import check_model_path, save_model
-from cnnfast.models.instance_segmentation.pretrained import load_pretrained
+from cnnfast.features.pretrained import load_pretrained
 from cnnfast.models.instance_segmentation.training_data import AnnotatedPictures, TrainingScenes, collate
 from cnnfast.models.instance_segmentation.training_step import Recipe, SegmentationTraining
 from cnnfast.training.batches import TrainingBatches, training_loader
@@ -68,7 +68,7 @@ def train_segmentation(
         settings: of the network.
         classes: their names, without the background.
         category_ids: their numbers in COCO files; by default 1, 2, 3 ...
-        weights: a file to start from, see :func:`~cnnfast.models.instance_segmentation.pretrained.load_pretrained`;
+        weights: a file to start from, see :func:`~cnnfast.features.pretrained.load_pretrained`;
             set ``settings.frozen``, too, for the batch norms of large networks trained with few pictures a step.
         epochs: passes over the pictures, if `max_steps` is None.
         max_steps: number of steps.

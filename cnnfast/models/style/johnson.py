@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.models.style.blocks import ConvLayer, Extend, InstanceNorm, RowMap, Stage, TransposedConv, run_stages
-from cnnfast.models.style.preprocessing import InputConvention, check_image
+from cnnfast.features.preprocessing import InputConvention, check_image
 from cnnfast.weights import PREPROCESSINGS
 
 ARCH = "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3"

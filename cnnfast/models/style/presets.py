@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cnnfast.models.style.network import CONTENT_LAYERS, STYLE_LAYERS
+from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 
 STYLE_LOSSES = ("gram", "wasserstein")
 

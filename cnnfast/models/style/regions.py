@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnfast.models.style.random_filters import RandomFilterFeatures
-from cnnfast.models.style.vgg import ReceptiveField, VGGFeatures, receptive_field
+from cnnfast.features.random_filters import RandomFilterFeatures
+from cnnfast.features.vgg import ReceptiveField, VGGFeatures, receptive_field
 
 GUIDES = ("simple", "inside", "all")
 
@@ -103,7 +103,7 @@ class Guides:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.random_filters import RandomFilterFeatures
+        >>> from cnnfast.features.random_filters import RandomFilterFeatures
         >>> from cnnfast.models.style.regions import Guides
         >>> left = (torch.arange(6) < 3).float().expand(1, 6, 6)
         >>> guides = Guides(left, "inside", RandomFilterFeatures(2, (3,)))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnfast.models.style.adam import Adam
 from cnnfast.models.style.lbfgs import LBFGS
 from cnnfast.models.style.metric import picture_metric
-from cnnfast.models.style.network import build_extractor
+from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer
 
 OPTIMIZERS = ("lbfgs", "adam")
@@ -77,7 +77,7 @@ def choose_extractor(
 
     Args:
         function: name for messages.
-        extractor: see :func:`~cnnfast.models.style.network.build_extractor`.
+        extractor: see :func:`~cnnfast.features.choice.build_extractor`.
         taps: layers to return.
         device: of the network.
         dtype: of its convolutions.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss, WassersteinStyleLoss
 from cnnfast.models.style.objective import PictureObjective
-from cnnfast.models.style.preprocessing import InputConvention
+from cnnfast.features.preprocessing import InputConvention
 from cnnfast.models.style.presets import StylePreset
 from cnnfast.models.style.regions import Guides, StyleRegions
 from cnnfast.models.style.terms import ContentTerm, GramTerm, MomentsTerm, StatisticTerm, Term

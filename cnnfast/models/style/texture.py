@@ -14,7 +14,7 @@ from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
 from cnnfast.models.style.checkpoint import fingerprint, load_checkpoint
 from cnnfast.models.style.metric import colour_metric
-from cnnfast.models.style.network import RandomFilterFeatures
+from cnnfast.features.choice import RandomFilterFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.optimizer import PictureOptimizer
 from cnnfast.models.style.run import Callback, LevelRun, choose_device, plan_tiles
@@ -65,7 +65,7 @@ def synthesize_texture(
         image: sample; a path, Pillow picture, array or tensor, see :func:`cnnfast.images.load_image`.
         size: longest side in px (aspect of the sample), (height, width), or None for the sample's size.
         extractor: "auto", "random", "vgg16", "vgg19", or a module from [1,3,H,W] in [0,1] to a dict of features, see
-            :func:`~cnnfast.models.style.network.build_extractor`.
+            :func:`~cnnfast.features.choice.build_extractor`.
         layers: names, or a mapping from names to weights w_l; None takes all that the extractor returns.
         levels: "auto" for max(1, floor(log2(shortest side / 64)) + 1), one for random filters; or a number.
         iterations: of every level, coarse to fine, or of the finest alone; None takes the preset.
@@ -101,7 +101,7 @@ def synthesize_texture(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.features.choice import RandomFilterFeatures
         >>> from cnnfast.models.style.texture import synthesize_texture
         >>> stripes = (torch.arange(32) // 4 % 2).float().expand(3, 32, 32)
         >>> network = RandomFilterFeatures(filters_per_scale=4, sizes=(3, 7))
@@ -138,7 +138,7 @@ def plan_texture(
     """The levels that `synthesize_texture` goes through for a sample of (height, width) px; arguments as there.
 
     Example:
-        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.features.choice import RandomFilterFeatures
         >>> from cnnfast.models.style.texture import plan_texture
         >>> plan_texture((128, 128), 256, RandomFilterFeatures(filters_per_scale=4), iterations=50)
         [Level(sample=(128, 128), picture=(256, 256), iterations=50)]

@@ -16,12 +16,12 @@ from cnnfast.models.style.checkpoint import fingerprint
 from cnnfast.models.style.data import TrainingPictures, as_sources, collate
 from cnnfast.models.style.johnson import JohnsonNet
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
-from cnnfast.models.style.network import build_extractor, network_kind
+from cnnfast.features.choice import build_extractor, network_kind
 from cnnfast.models.style.run import choose_device
 from cnnfast.models.style.style_files import check_model_path, save_style_network
 from cnnfast.models.style.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.transformer import TransformerNet
-from cnnfast.models.style.vgg import VGGFeatures
+from cnnfast.features.vgg import VGGFeatures
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles, read_checkpoint
 from cnnfast.training.fit import check_numbers, fit, precision_for
@@ -90,7 +90,7 @@ def train_fast_style(
         images: a folder, which is searched with all its folders, or any iterable of pictures.
         network: to train; None is a new `TransformerNet`. It is changed in place.
         extractor: "auto", "random", "vgg16", "vgg19" or a module, see
-            :func:`~cnnfast.models.style.network.build_extractor`.
+            :func:`~cnnfast.features.choice.build_extractor`.
         weights: of the extractor, likewise.
         preprocessing: of a given weights file, likewise.
         style_layers: None is relu1_2, relu2_2, relu3_3, relu4_3 of a VGG, else all that the extractor has.
@@ -135,7 +135,7 @@ def train_fast_style(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.features.choice import RandomFilterFeatures
         >>> from cnnfast.models.style.training import train_fast_style
         >>> from cnnfast.models.style.transformer import TransformerNet
         >>> style, pictures = torch.rand(3, 32, 32), [torch.rand(3, 40, 40)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cnnfast.images import load_image, size_for
 from cnnfast.models.style.checkpoint import load_checkpoint
-from cnnfast.models.style.network import network_kind
+from cnnfast.features.choice import network_kind
 from cnnfast.models.style.presets import STYLE_PRESETS, StylePreset
 from cnnfast.models.style.regions import StyleRegions, check_regions
 from cnnfast.models.style.run import Callback, choose_device
@@ -114,7 +114,7 @@ def stylize(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.features.choice import RandomFilterFeatures
         >>> from cnnfast.models.style.transfer import stylize
         >>> network = RandomFilterFeatures(filters_per_scale=4, sizes=(3, 7))
         >>> stripes = (torch.arange(32) // 4 % 2).float().expand(3, 32, 32)
@@ -172,7 +172,7 @@ def style_network(
         style_layers: names or a mapping; None takes the preset's.
         device: of the network.
         dtype: of a VGG's convolutions.
-        options: `weights` and `preprocessing` of :func:`~cnnfast.models.style.network.build_extractor`.
+        options: `weights` and `preprocessing` of :func:`~cnnfast.features.choice.build_extractor`.
 
     Raises:
         ValueError: an unknown word or layer, no weights for a VGG, or a dtype for a module.
@@ -213,7 +213,7 @@ def plan_stylize(
     """The levels that `stylize` goes through for pictures of (height, width) px; arguments as there.
 
     Example:
-        >>> from cnnfast.models.style.network import RandomFilterFeatures
+        >>> from cnnfast.features.choice import RandomFilterFeatures
         >>> from cnnfast.models.style.transfer import plan_stylize
         >>> plan_stylize((300, 400), [(500, 800)], 200, RandomFilterFeatures(filters_per_scale=4), iterations=50)
         [StyleLevel(picture=(150, 200), styles=((125, 200),), iterations=50)]

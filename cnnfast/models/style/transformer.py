@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.models.style.blocks import ConvLayer, InstanceNorm, Stage, run_stages
-from cnnfast.models.style.preprocessing import InputConvention, check_image
+from cnnfast.features.preprocessing import InputConvention, check_image
 from cnnfast.weights import Preprocessing
 
 CHANNELS = (32, 64, 128)

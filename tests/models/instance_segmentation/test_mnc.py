@@ -100,7 +100,7 @@ class TestShapes:
                     torch.testing.assert_close(result["boxes"], given)
 
     def test_pictures_have_the_convention_of_the_backbone(self):
-        from cnnfast.models.instance_segmentation.mnc_backbones import MNC_INPUT
+        from cnnfast.features.detection_backbones import MNC_INPUT
 
         model = tiny_cascade()
         model.backbone.preprocessing = MNC_INPUT
@@ -333,7 +333,7 @@ class TestBackbones:
         assert result["masks"].shape[1:] == (1, 64, 64)
 
     def test_vgg_weights_bring_their_convention_and_freeze_the_first_layers(self, tiny_vgg):
-        from cnnfast.models.instance_segmentation.mnc_backbones import vgg16_c5
+        from cnnfast.features.detection_backbones import vgg16_c5
         from cnnfast.weights import VGGWeights
 
         state = {name: (w.float(), b.float()) for name, (w, b) in tiny_vgg("vgg16", (64, 128, 256, 512, 512)).items()}

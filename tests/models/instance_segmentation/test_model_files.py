@@ -13,7 +13,7 @@ pytest.importorskip("torchvision")
 
 from cnnfast.models.instance_segmentation.architectures import BACKBONES, KINDS, ModelSettings, build_model
 from cnnfast.models.instance_segmentation.model_files import load_model, save_model
-from cnnfast.models.instance_segmentation.pretrained import load_pretrained
+from cnnfast.features.pretrained import load_pretrained
 from cnnfast.weights.files import WeightsError
 
 SETTINGS = ModelSettings("maskrcnn-omn", "small", 3, R=5, K=3, min_size=64, max_size=64)

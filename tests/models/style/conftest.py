@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnfast.models.style.network import VGGFeatures
+from cnnfast.features.choice import VGGFeatures
 from cnnfast.weights import VGGWeights
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from cnnfast.models.style.network import RandomFilterFeatures
+from cnnfast.features.choice import RandomFilterFeatures
 
 
 def small_network(seed=0):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.models.style.network import (
+from cnnfast.features.choice import (
     CONTENT_LAYERS,
     STYLE_LAYERS,
     TEXTURE_LAYERS,
@@ -24,8 +24,8 @@ def weights(tiny_vgg):
 
 @pytest.fixture
 def no_weights(monkeypatch):
-    monkeypatch.setattr("cnnfast.models.style.network.auto_weights", lambda: None)
-    monkeypatch.setattr("cnnfast.models.style.vgg.auto_weights", lambda arch: None)
+    monkeypatch.setattr("cnnfast.features.choice.auto_weights", lambda: None)
+    monkeypatch.setattr("cnnfast.features.vgg.auto_weights", lambda arch: None)
 
 
 def test_auto_with_weights(weights):

@@ -15,7 +15,7 @@ pytest.importorskip("skimage")
 from cnnfast.images import load_image
 from cnnfast.models.style.fast_style import apply_style
 from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss
-from cnnfast.models.style.network import build_extractor
+from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.training import train_fast_style
 from cnnfast.models.style.transformer import TransformerNet
 from cnnfast.weights import auto_weights

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnfast.models.style.frozen import FrozenConv2d
+from cnnfast.features.frozen import FrozenConv2d
 from cnnfast.ops import _convolution
 
 MODES = ("zeros", "reflect", "replicate", "circular")

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.models.style.network import (
+from cnnfast.features.choice import (
     STYLE_LAYERS,
     TEXTURE_LAYERS,
     RandomFilterFeatures,

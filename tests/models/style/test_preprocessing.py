@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cnnfast.models.style.preprocessing import InputConvention
+from cnnfast.features.preprocessing import InputConvention
 from cnnfast.weights import PREPROCESSINGS
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.models.style.network import FILTER_SIZES, RandomFilterFeatures
+from cnnfast.features.choice import FILTER_SIZES, RandomFilterFeatures
 
 MEAN = torch.tensor([104.0, 117.0, 123.0], dtype=torch.float64).view(3, 1, 1)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cnnfast.models.style.network import VGGFeatures
+from cnnfast.features.choice import VGGFeatures
 from cnnfast.models.style.regions import Guides, StyleRegions, check_regions
 from cnnfast.weights import VGGWeights
 

@@ -6,7 +6,7 @@ import functools
 import pytest
 import torch
 
-from cnnfast.models.style.network import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
+from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
 from cnnfast.models.style.presets import STYLE_PRESETS
 from cnnfast.models.style.regions import StyleRegions
 from cnnfast.models.style.style_objective import StyleObjective, StyleWeights

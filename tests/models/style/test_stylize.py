@@ -8,7 +8,7 @@ from run_cases import Spoiled, small_network, smooth_noise
 
 from cnnfast.models import style as room
 from cnnfast.models.style.colour import luminance, match_colour, rgb_to_yuv
-from cnnfast.models.style.network import VGGFeatures
+from cnnfast.features.choice import VGGFeatures
 from cnnfast.models.style.presets import STYLE_PRESETS
 from cnnfast.models.style.regions import StyleRegions
 from cnnfast.models.style.transfer import plan_stylize, style_network, stylize
@@ -120,7 +120,7 @@ class TestResult:
         assert network.layers["conv1_1"].padding_mode == "replicate" and network.padding == "zeros"
         chosen = style_network("vgg", weights=weights, content_layers=["relu3_2"], style_layers={"conv2_1": 2.0})
         assert chosen.taps == ("conv2_1", "relu3_2") and chosen.padding == "reflect"
-        monkeypatch.setattr("cnnfast.models.style.network.auto_weights", lambda: None)
+        monkeypatch.setattr("cnnfast.features.choice.auto_weights", lambda: None)
         assert style_network().taps == ("random",)
         picture, _ = run(content, stripes, extractor=network, preset="crowson")
         assert torch.isfinite(picture).all()

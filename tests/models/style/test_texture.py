@@ -5,7 +5,7 @@ import torch
 from run_cases import Spoiled, Stop, small_network, smooth_noise, stop_at
 
 from cnnfast.images import match_histogram
-from cnnfast.models.style.network import RandomFilterFeatures
+from cnnfast.features.choice import RandomFilterFeatures
 from cnnfast.models.style.objective import TextureObjective
 from cnnfast.models.style.run import RunProgress
 from cnnfast.models.style.texture import synthesize_texture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnnfast.layers import TextureLoss
-from cnnfast.models.style.network import TEXTURE_LAYERS, RandomFilterFeatures, VGGFeatures
+from cnnfast.features.choice import TEXTURE_LAYERS, RandomFilterFeatures, VGGFeatures
 from cnnfast.models.style.terms import GramTerm
 from cnnfast.models.style.tiling import TiledPicture, equal_weights, spans
 from cnnfast.weights import VGGWeights, vgg_convolution_names

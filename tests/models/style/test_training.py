@@ -16,7 +16,7 @@ pytest.importorskip("PIL")
 
 from cnnfast.images import save_image
 from cnnfast.models.style.losses import FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
-from cnnfast.models.style.network import RandomFilterFeatures, build_extractor
+from cnnfast.features.choice import RandomFilterFeatures, build_extractor
 from cnnfast.models.style.style_files import load_style_network
 from cnnfast.models.style.training import train_fast_style
 from cnnfast.models.style.transformer import TransformerNet

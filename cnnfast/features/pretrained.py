@@ -41,7 +41,7 @@ def load_pretrained(network: nn.Module, path: str | os.PathLike[str]) -> int:
     Example:
         >>> import tempfile, torch
         >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
-        >>> from cnnfast.models.instance_segmentation.pretrained import load_pretrained
+        >>> from cnnfast.features.pretrained import load_pretrained
         >>> old, new = (build_model(ModelSettings(kind, "small")) for kind in ("maskrcnn", "rpn-omn"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     torch.save(old.state_dict(), f"{folder}/a.pt")

@@ -35,7 +35,7 @@ def vgg16_c5(weights: VGGWeights | None = None, *, freeze: bool | None = None) -
         ValueError: weights of another network.
 
     Example:
-        >>> from cnnfast.models.instance_segmentation.mnc_backbones import vgg16_c5
+        >>> from cnnfast.features.detection_backbones import vgg16_c5
         >>> backbone = vgg16_c5()
         >>> backbone.out_channels, backbone.preprocessing.order
         (512, 'BGR')

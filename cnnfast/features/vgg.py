@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnfast.models.style.frozen import FrozenConv2d
-from cnnfast.models.style.preprocessing import InputConvention, check_image, check_padding
+from cnnfast.features.frozen import FrozenConv2d
+from cnnfast.features.preprocessing import InputConvention, check_image, check_padding
 from cnnfast.ops import _pooling
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, WeightsFile, auto_weights, load_vgg, vgg_layer_names
 

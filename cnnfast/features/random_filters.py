@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnfast.models.style.preprocessing import InputConvention, check_image, check_padding
+from cnnfast.features.preprocessing import InputConvention, check_image, check_padding
 from cnnfast.weights import Preprocessing
 
 FILTER_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)

@@ -30,7 +30,7 @@ class SmallBackbone(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.small_backbone import SmallBackbone
+        >>> from cnnfast.features.small_backbone import SmallBackbone
         >>> features = SmallBackbone(8, 16)(torch.rand(1, 3, 64, 48))
         >>> [tuple(level.shape[1:]) for level in features.values()]
         [(16, 16, 12), (16, 8, 6), (16, 4, 3)]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from cnnfast.models.style.random_filters import FILTER_SIZES, RandomFilterFeatures
-from cnnfast.models.style.vgg import ReceptiveField, VGGFeatures, receptive_field
+from cnnfast.features.random_filters import FILTER_SIZES, RandomFilterFeatures
+from cnnfast.features.vgg import ReceptiveField, VGGFeatures, receptive_field
 from cnnfast.weights import VGGWeights, WeightsFile, auto_weights
 
 __all__ = [
