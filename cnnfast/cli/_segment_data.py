@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnfast.cli._parsing import parse_choice
-from cnnfast.models.instance_segmentation.data import (
+from cnnfast.detection.data.catalogue import (
     AnnotationError,
     CityscapesInstances,
     CocoInstances,

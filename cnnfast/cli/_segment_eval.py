@@ -13,8 +13,8 @@ from cnnfast.cli._segment_data import CITYSCAPES, DataOptions, open_data
 from cnnfast.cli._segment_train import classes_of
 from cnnfast.cli._steps import StepReporter
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS
-from cnnfast.models.instance_segmentation.coco_files import write_json
-from cnnfast.models.instance_segmentation.data import InstanceDataset
+from cnnfast.detection.coco_files import write_json
+from cnnfast.detection.data.catalogue import InstanceDataset
 from cnnfast.models.instance_segmentation.evaluation import Evaluation, evaluate
 from cnnfast.models.instance_segmentation.model_files import SegmentationModel, load_model
 from cnnfast.models.instance_segmentation.prediction import choose_decoding

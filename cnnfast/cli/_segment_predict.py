@@ -10,8 +10,8 @@ from cnnfast.cli._parsing import check_output, check_share, parse_choice, parse_
 from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
 from cnnfast.cli._steps import StepReporter
 from cnnfast.images import save_image
-from cnnfast.models.instance_segmentation.coco_files import CocoPredictions
-from cnnfast.models.instance_segmentation.drawing import draw_instances
+from cnnfast.detection.coco_files import CocoPredictions
+from cnnfast.detection.drawing import draw_instances
 from cnnfast.models.instance_segmentation.model_files import SegmentationModel, load_model
 from cnnfast.models.instance_segmentation.prediction import choose_decoding, predict_instances
 

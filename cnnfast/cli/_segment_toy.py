@@ -18,7 +18,7 @@ from cnnfast.cli._progress import format_seconds
 from cnnfast.cli._steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.images.writing import picture_format
-from cnnfast.models.instance_segmentation.coco_files import write_json
+from cnnfast.detection.coco_files import write_json
 from cnnfast.models.instance_segmentation.toy import (
     ToyResult,
     ToyRun,

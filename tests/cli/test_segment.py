@@ -18,8 +18,8 @@ from pycocotools.coco import COCO
 
 from cnnfast.images import load_image, save_image
 from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
-from cnnfast.models.instance_segmentation.data import SyntheticInstances
-from cnnfast.models.instance_segmentation.metrics import encode_masks
+from cnnfast.detection.data.catalogue import SyntheticInstances
+from cnnfast.detection.metrics.catalogue import encode_masks
 from cnnfast.models.instance_segmentation.model_files import load_model, save_model
 
 SIDE = 48

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.instance_segmentation.metrics import (
+from cnnfast.detection.metrics.catalogue import (
     AverageRecall,
     CityscapesAP,
     CocoMetrics,
@@ -17,7 +17,7 @@ from cnnfast.models.instance_segmentation.metrics import (
     to_coco_results,
 )
 from cnnfast.models.instance_segmentation.prediction import MASK_THRESHOLD, predict_instances
-from cnnfast.models.instance_segmentation.training_data import AnnotatedPictures
+from cnnfast.detection.data.training import AnnotatedPictures
 
 logger = logging.getLogger(__name__)
 

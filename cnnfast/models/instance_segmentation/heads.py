@@ -11,7 +11,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from cnnfast.arguments.checks import check_floating, check_word
 from cnnfast.layers.distance import InverseDistanceTransform
-from cnnfast.models.instance_segmentation._checks import check_bins, check_grid
+from cnnfast.detection.checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins
 from cnnfast.models.instance_segmentation.targets import max_radius
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_floating, check_word
-from cnnfast.models.instance_segmentation._checks import check_weight
+from cnnfast.detection.checks import check_weight
 from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS
 from cnnfast.models.instance_segmentation.targets import OMNTargets
 

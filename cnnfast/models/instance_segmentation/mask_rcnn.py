@@ -12,7 +12,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from cnnfast.arguments.checks import check_device
-from cnnfast.models.instance_segmentation._checks import check_pictures
+from cnnfast.detection.checks import check_pictures
 from cnnfast.models.instance_segmentation.heads import OMNHead
 from cnnfast.models.instance_segmentation.omn_branch import MatchedBoxes, OMNBranch
 

@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import resize_boxes
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation._checks import check_boxes, check_pictures
+from cnnfast.detection.checks import check_boxes, check_pictures
 from cnnfast.models.instance_segmentation.heads import OMNHeadFC
 from cnnfast.features.detection_backbones import BACKBONES
 from cnnfast.models.instance_segmentation.mnc_cascade import Cascade
@@ -21,7 +21,7 @@ from cnnfast.models.instance_segmentation.mnc_rpn import CascadeRPN, pyramid_anc
 from cnnfast.models.instance_segmentation.mnc_stages import RESOLUTION, CascadeStage, RegionBranch
 from cnnfast.models.instance_segmentation.mnc_targets import BINARY_THRESHOLD, Target
 from cnnfast.models.instance_segmentation.mnc_transform import CascadeTransform
-from cnnfast.models.instance_segmentation.roi_pooling import RoIPooler
+from cnnfast.detection.roi_pooling import RoIPooler
 from cnnfast.models.instance_segmentation.voting import mask_voting
 from cnnfast.models.instance_segmentation.windows import paste_windows
 from cnnfast.weights import PREPROCESSINGS

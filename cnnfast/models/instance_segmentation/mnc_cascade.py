@@ -21,7 +21,7 @@ from cnnfast.models.instance_segmentation.mnc_targets import (
     segment_labels,
     with_ground_truth,
 )
-from cnnfast.models.instance_segmentation.roi_pooling import RoIPooler
+from cnnfast.detection.roi_pooling import RoIPooler
 
 REFINED = "_refined"
 """Ending of the names of the losses of stages 4 and 5."""

@@ -13,11 +13,11 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import Conv2dNormActivation
 
 from cnnfast.models.instance_segmentation.losses import mask_loss_weight
-from cnnfast.models.instance_segmentation.metrics_masks import mask_iou
-from cnnfast.models.instance_segmentation.metrics_voc import RegionAP
+from cnnfast.detection.metrics.masks import mask_iou
+from cnnfast.detection.metrics.voc import RegionAP
 from cnnfast.models.instance_segmentation.mnc import MNCCascade
 from cnnfast.models.instance_segmentation.mnc_masks import ObjectMaskBranch
-from cnnfast.models.instance_segmentation.synthetic import SHAPES, SyntheticInstances, perturb_boxes
+from cnnfast.detection.data.synthetic import SHAPES, SyntheticInstances, perturb_boxes
 
 _SIZE = 64
 # Far from the seeds of training pictures.

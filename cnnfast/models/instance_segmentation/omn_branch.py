@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation._checks import check_weight
+from cnnfast.detection.checks import check_weight
 from cnnfast.models.instance_segmentation.decoding import DECODES
 from cnnfast.models.instance_segmentation.heads import BinHead
 from cnnfast.models.instance_segmentation.losses import omn_loss

@@ -15,7 +15,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from cnnfast.arguments.checks import check_device
-from cnnfast.models.instance_segmentation._checks import check_pictures
+from cnnfast.detection.checks import check_pictures
 from cnnfast.models.instance_segmentation.heads import BinHead, OMNHead
 from cnnfast.models.instance_segmentation.mnc_rpn import pyramid_anchors, single_map_anchors
 from cnnfast.models.instance_segmentation.omn_branch import MatchedBoxes, OMNBranch

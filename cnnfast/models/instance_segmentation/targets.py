@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnnfast.arguments.checks import check_word
 from cnnfast.arguments.discs import bin_radii
-from cnnfast.models.instance_segmentation._checks import check_bins, check_grid
+from cnnfast.detection.checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.windows import IMAGE_EDGES, sample_windows
 from cnnfast.ops import mask_to_bins
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.images import load_image, side_by_side
-from cnnfast.models.instance_segmentation.drawing import draw_instances
+from cnnfast.detection.drawing import draw_instances
 from cnnfast.models.instance_segmentation.toy import (
     ToyPictures,
     ToyRun,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.models.instance_segmentation.losses import mask_loss_weight
-from cnnfast.models.instance_segmentation.training_data import Scenes
+from cnnfast.detection.data.training import Scenes
 from cnnfast.training.step import Training
 
 OPTIMIZERS = ("sgd", "adamw")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
-from cnnfast.models.instance_segmentation.boxes import tight_boxes
+from cnnfast.detection.boxes import tight_boxes
 from cnnfast.models.instance_segmentation.windows import window_boxes, window_patches
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_tensor, check_word
-from cnnfast.models.instance_segmentation._checks import check_boxes, check_grid, check_masks
+from cnnfast.detection.checks import check_boxes, check_grid, check_masks
 
 IMAGE_EDGES = ("open", "closed")
 """Beyond its edge a picture is continued by its outermost pixels, or by background."""

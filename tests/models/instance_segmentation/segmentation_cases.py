@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation.boxes import tight_boxes
+from cnnfast.detection.boxes import tight_boxes
 
 
 def shape_mask(size: int, generator: torch.Generator) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 pytest.importorskip("PIL")
 
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.instance_segmentation.data import AnnotationError, CityscapesInstances
-from cnnfast.models.instance_segmentation.metrics import cityscapes_ap
+from cnnfast.detection.data.catalogue import AnnotationError, CityscapesInstances
+from cnnfast.detection.metrics.catalogue import cityscapes_ap
 
 # Road, two cars, a group of cars, a bicycle, a caravan (not evaluated), a group of caravans, ego vehicle, sky.
 PIXELS = np.array([[7, 26000, 26000, 26001], [26, 26, 33002, 33002], [29001, 29, 1, 23]])

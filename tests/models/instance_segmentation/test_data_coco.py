@@ -15,10 +15,10 @@ pytest.importorskip("pycocotools")
 from pycocotools import mask as coco_masks
 
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.instance_segmentation._checks import check_pictures
-from cnnfast.models.instance_segmentation.data import AnnotationError, CocoInstances
-from cnnfast.models.instance_segmentation.data_coco import decode_segmentation
-from cnnfast.models.instance_segmentation.metrics import coco_metrics, encode_masks
+from cnnfast.detection.checks import check_pictures
+from cnnfast.detection.data.catalogue import AnnotationError, CocoInstances
+from cnnfast.detection.data.coco import decode_segmentation
+from cnnfast.detection.metrics.catalogue import coco_metrics, encode_masks
 
 HEIGHT, WIDTH = 20, 30
 SQUARE = [[2, 3, 12, 3, 12, 10, 2, 10]]

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import io as scipy_io
 
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.instance_segmentation.data import AnnotationError, SBDInstances, VOCInstances
+from cnnfast.detection.data.catalogue import AnnotationError, SBDInstances, VOCInstances
 
 OBJECTS = np.array([[0, 1, 1, 255], [2, 2, 255, 255], [2, 0, 5, 5]], dtype=np.uint8)
 CLASSES = np.array([[0, 15, 15, 255], [3, 3, 255, 255], [3, 0, 15, 15]], dtype=np.uint8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from metric_cases import random_scene, random_scenes
 
-from cnnfast.models.instance_segmentation.metrics import (
+from cnnfast.detection.metrics.catalogue import (
     AverageRecall,
     RegionAP,
     average_recall,

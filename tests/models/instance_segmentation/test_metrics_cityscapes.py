@@ -9,7 +9,7 @@ import pytest
 import torch
 from metric_cases import random_scenes
 
-from cnnfast.models.instance_segmentation.metrics import CityscapesAP, cityscapes_ap
+from cnnfast.detection.metrics.catalogue import CityscapesAP, cityscapes_ap
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 

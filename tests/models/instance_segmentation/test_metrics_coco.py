@@ -18,7 +18,7 @@ from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from cnnfast.models.instance_segmentation.metrics import (
+from cnnfast.detection.metrics.catalogue import (
     CocoMetrics,
     average_recall,
     coco_metrics,

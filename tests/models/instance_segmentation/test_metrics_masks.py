@@ -7,9 +7,9 @@ import pytest
 import torch
 from segmentation_cases import shapes_with_boxes
 
-from cnnfast.models.instance_segmentation import metrics_masks
-from cnnfast.models.instance_segmentation.boxes import tight_boxes
-from cnnfast.models.instance_segmentation.metrics import boundary_f, mask_intersections, mask_iou
+from cnnfast.detection.metrics import masks as metrics_masks
+from cnnfast.detection.boxes import tight_boxes
+from cnnfast.detection.metrics.catalogue import boundary_f, mask_intersections, mask_iou
 
 
 def random_masks(count: int, seed: int, shape=(9, 13)) -> torch.Tensor:

@@ -16,10 +16,10 @@ pytest.importorskip("torchvision")
 from pycocotools.coco import COCO
 
 from cnnfast.images import ImageError
-from cnnfast.models.instance_segmentation.coco_files import CocoPredictions, write_json
-from cnnfast.models.instance_segmentation.drawing import draw_instances, instance_colour
+from cnnfast.detection.coco_files import CocoPredictions, write_json
+from cnnfast.detection.drawing import draw_instances, instance_colour
 from cnnfast.models.instance_segmentation.evaluation import evaluate
-from cnnfast.models.instance_segmentation.metrics import average_recall, coco_metrics, voc_ap_r
+from cnnfast.detection.metrics.catalogue import average_recall, coco_metrics, voc_ap_r
 from cnnfast.models.instance_segmentation.prediction import choose_decoding, predict_instances
 
 

@@ -16,8 +16,8 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import opening
 
 from cnnfast.images import load_image
-from cnnfast.models.instance_segmentation.data_targets import split_objects
-from cnnfast.models.instance_segmentation.metrics import average_recall, boundary_f, cityscapes_ap, voc_ap_r
+from cnnfast.detection.data.base import split_objects
+from cnnfast.detection.metrics.catalogue import average_recall, boundary_f, cityscapes_ap, voc_ap_r
 from cnnfast.ops import disc_union, mask_to_bins
 
 

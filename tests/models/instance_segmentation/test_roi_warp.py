@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.models.instance_segmentation.roi_warp import RoIWarp, roi_warp
+from cnnfast.detection.roi_warp import RoIWarp, roi_warp
 
 STRIDE = 4
 
@@ -75,7 +75,7 @@ class TestRoIPooler:
     @pytest.fixture
     def pooler(self):
         pytest.importorskip("torchvision")
-        from cnnfast.models.instance_segmentation.roi_pooling import RoIPooler
+        from cnnfast.detection.roi_pooling import RoIPooler
 
         return RoIPooler
 

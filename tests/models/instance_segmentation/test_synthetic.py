@@ -8,8 +8,8 @@ import pytest
 import torch
 from segmentation_cases import overlap
 
-from cnnfast.models.instance_segmentation import synthetic
-from cnnfast.models.instance_segmentation.data import SyntheticInstances, perturb_boxes, synthetic_instances
+from cnnfast.detection.data import synthetic
+from cnnfast.detection.data.catalogue import SyntheticInstances, perturb_boxes, synthetic_instances
 
 COUNT = 300
 

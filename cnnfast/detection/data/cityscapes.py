@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cnnfast.images.labels import load_labels
-from cnnfast.models.instance_segmentation.data_targets import (
+from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
     Objects,
@@ -64,7 +64,7 @@ class CityscapesInstances(InstanceDataset):
         >>> import tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.models.instance_segmentation.data import CityscapesInstances
+        >>> from cnnfast.detection.data.catalogue import CityscapesInstances
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     pictures, labels = (Path(folder, part, "val", "ulm") for part in ("leftImg8bit", "gtFine"))
         ...     pictures.mkdir(parents=True), labels.mkdir(parents=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_tensor
-from cnnfast.models.instance_segmentation._checks import check_masks
+from cnnfast.detection.checks import check_masks
 
 Prediction = Mapping[str, Tensor]
 """Of a picture: masks [n,H,W] or [n,1,H,W] bool or integers, scores [n], and labels [n] where classes count."""

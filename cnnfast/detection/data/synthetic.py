@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation._checks import check_boxes
-from cnnfast.models.instance_segmentation.data_targets import InstanceDataset, Objects, Target
+from cnnfast.detection.checks import check_boxes
+from cnnfast.detection.data.base import InstanceDataset, Objects, Target
 
 SHAPES = ("ellipse", "rectangle", "star")
 """Kinds of shapes; their numbers from 1 on are the labels."""
@@ -54,7 +54,7 @@ def synthetic_instances(seed: int, size: int = 64, n: int = 1) -> tuple[Tensor, 
         ValueError: a size below 32, a negative seed or n, or more shapes than find a place.
 
     Example:
-        >>> from cnnfast.models.instance_segmentation.data import synthetic_instances
+        >>> from cnnfast.detection.data.catalogue import synthetic_instances
         >>> picture, target = synthetic_instances(0, n=2)
         >>> picture.shape, target["masks"].shape
         (torch.Size([3, 64, 64]), torch.Size([2, 64, 64]))
@@ -73,7 +73,7 @@ class SyntheticInstances(InstanceDataset):
         objects: shapes in each.
 
     Example:
-        >>> from cnnfast.models.instance_segmentation.data import SyntheticInstances
+        >>> from cnnfast.detection.data.catalogue import SyntheticInstances
         >>> data = SyntheticInstances(3, size=128, objects=4)
         >>> len(data), data[2][1]["labels"].shape
         (3, torch.Size([4]))
@@ -131,7 +131,7 @@ def perturb_boxes(
     Example:
         >>> import torch
         >>> from torchvision.ops import box_iou
-        >>> from cnnfast.models.instance_segmentation.data import perturb_boxes
+        >>> from cnnfast.detection.data.catalogue import perturb_boxes
         >>> boxes = torch.tensor([[10.0, 10.0, 30.0, 40.0]])
         >>> moved = perturb_boxes(boxes, (64, 64), (0.5, 0.6), torch.Generator().manual_seed(0))
         >>> bool(0.5 <= box_iou(boxes, moved) <= 0.6)

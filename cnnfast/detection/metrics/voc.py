@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation._metric_inputs import (
+from cnnfast.detection.metrics.inputs import (
     Prediction,
     Truth,
     check_same_size,
@@ -18,7 +18,7 @@ from cnnfast.models.instance_segmentation._metric_inputs import (
     pairs,
     true_regions,
 )
-from cnnfast.models.instance_segmentation.metrics_masks import mask_iou
+from cnnfast.detection.metrics.masks import mask_iou
 
 METHODS = ("voc07", "area")
 """Mean of the precision at 11 recalls, or the area under the monotone envelope."""
@@ -47,7 +47,7 @@ class RegionAP:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import RegionAP
+        >>> from cnnfast.detection.metrics.catalogue import RegionAP
         >>> mask, labels = torch.ones(1, 4, 4, dtype=torch.bool), torch.tensor([3])
         >>> metric = RegionAP()
         >>> truth = {"masks": mask, "labels": labels}
@@ -129,7 +129,7 @@ def voc_ap_r(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import voc_ap_r
+        >>> from cnnfast.detection.metrics.catalogue import voc_ap_r
         >>> mask, labels = torch.ones(1, 4, 4, dtype=torch.bool), torch.tensor([1])
         >>> half = mask.clone()
         >>> half[:, :, :2] = False

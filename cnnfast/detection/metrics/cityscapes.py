@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation._metric_inputs import (
+from cnnfast.detection.metrics.inputs import (
     THRESHOLDS,
     Prediction,
     Truth,
@@ -18,7 +18,7 @@ from cnnfast.models.instance_segmentation._metric_inputs import (
     pairs,
     true_regions,
 )
-from cnnfast.models.instance_segmentation.metrics_masks import mask_intersections
+from cnnfast.detection.metrics.masks import mask_intersections
 
 SMALLEST_OBJECT = 100
 """Pixels below which an object need not be found."""
@@ -45,7 +45,7 @@ class CityscapesAP:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import CityscapesAP
+        >>> from cnnfast.detection.metrics.catalogue import CityscapesAP
         >>> mask, labels = torch.ones(1, 10, 10, dtype=torch.bool), torch.tensor([3])
         >>> metric = CityscapesAP()
         >>> truth = {"masks": mask, "labels": labels}
@@ -122,7 +122,7 @@ def cityscapes_ap(predictions: Iterable[Prediction], truths: Iterable[Truth]) ->
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import cityscapes_ap
+        >>> from cnnfast.detection.metrics.catalogue import cityscapes_ap
         >>> mask, labels = torch.zeros(1, 20, 20, dtype=torch.bool), torch.tensor([1])
         >>> mask[:, :, :13] = True
         >>> found = {"masks": torch.ones_like(mask), "labels": labels, "scores": torch.tensor([0.9])}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation._metric_inputs import (
+from cnnfast.detection.metrics.inputs import (
     THRESHOLDS,
     Prediction,
     Regions,
@@ -21,7 +21,7 @@ from cnnfast.models.instance_segmentation._metric_inputs import (
     pairs,
     true_regions,
 )
-from cnnfast.models.instance_segmentation._pycocotools import coco_masks
+from cnnfast.detection.run_length import coco_masks
 
 # Areas of objects, in pycocotools' order after that of all sizes.
 _SIZES = ("small", "medium", "large")
@@ -48,7 +48,7 @@ def to_coco_results(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import to_coco_results
+        >>> from cnnfast.detection.metrics.catalogue import to_coco_results
         >>> mask = torch.zeros(1, 4, 4, dtype=torch.bool)
         >>> mask[0, 1:3, 2] = True
         >>> found = {"masks": mask, "labels": torch.tensor([1]), "scores": torch.tensor([0.5])}
@@ -74,7 +74,7 @@ class CocoMetrics:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import CocoMetrics
+        >>> from cnnfast.detection.metrics.catalogue import CocoMetrics
         >>> mask, labels = torch.ones(1, 40, 40, dtype=torch.bool), torch.tensor([1])
         >>> metric = CocoMetrics()
         >>> truth = {"masks": mask, "labels": labels}
@@ -163,7 +163,7 @@ def coco_metrics(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import coco_metrics
+        >>> from cnnfast.detection.metrics.catalogue import coco_metrics
         >>> mask, labels = torch.ones(1, 40, 40, dtype=torch.bool), torch.tensor([1])
         >>> found = {"masks": mask, "labels": labels, "scores": torch.tensor([0.9])}
         >>> result = coco_metrics([found], [{"masks": mask, "labels": labels}])
@@ -181,7 +181,7 @@ def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import encode_masks
+        >>> from cnnfast.detection.metrics.catalogue import encode_masks
         >>> encode_masks(torch.eye(2, dtype=torch.bool)[None])
         [{'size': [2, 2], 'counts': '0120'}]
     """

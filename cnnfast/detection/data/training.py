@@ -50,7 +50,7 @@ class TrainingScenes(Dataset[Scenes]):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.training_data import TrainingScenes
+        >>> from cnnfast.detection.data.training import TrainingScenes
         >>> mask = torch.zeros(1, 4, 8, dtype=torch.bool)
         >>> mask[:, 1:3, 2:6] = True
         >>> target = {"boxes": torch.tensor([[2.0, 1.0, 6.0, 3.0]]), "labels": torch.tensor([3]), "masks": mask}
@@ -102,7 +102,7 @@ def mirror(picture: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.training_data import mirror
+        >>> from cnnfast.detection.data.training import mirror
         >>> target = {"boxes": torch.tensor([[1.0, 0.0, 3.0, 2.0]]), "masks": torch.ones(1, 4, 8)}
         >>> mirror(torch.rand(3, 4, 8), target)[1]["boxes"]
         tensor([[5., 0., 7., 2.]])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cnnfast.images import load_image
-from cnnfast.models.instance_segmentation.boxes import tight_boxes
+from cnnfast.detection.boxes import tight_boxes
 
 Target = dict[str, Tensor]
 """Ground truth of a picture; see `InstanceDataset`."""

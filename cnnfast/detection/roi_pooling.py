@@ -11,7 +11,7 @@ from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation.roi_warp import RoIWarp
+from cnnfast.detection.roi_warp import RoIWarp
 
 ROI_METHODS = ("align", "warp")
 """RoIAlign with aligned coordinates, which has no gradient in the boxes, and RoI warping, which has."""
@@ -41,7 +41,7 @@ class RoIPooler(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.roi_pooling import RoIPooler
+        >>> from cnnfast.detection.roi_pooling import RoIPooler
         >>> features = {"0": torch.rand(1, 3, 16, 16), "1": torch.rand(1, 3, 8, 8)}
         >>> RoIPooler(14)(features, [torch.tensor([[4.0, 4.0, 50.0, 40.0]])], (64, 64)).shape
         torch.Size([1, 3, 14, 14])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.images.labels import load_labels
-from cnnfast.models.instance_segmentation.data_targets import (
+from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
     Objects,
@@ -69,7 +69,7 @@ class VOCInstances(InstanceDataset):
         >>> import tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.models.instance_segmentation.data import VOCInstances
+        >>> from cnnfast.detection.data.catalogue import VOCInstances
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for part in ("JPEGImages", "SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
         ...         Path(folder, part).mkdir(parents=True)
@@ -138,7 +138,7 @@ class SBDInstances(InstanceDataset):
         >>> from pathlib import Path
         >>> from scipy.io import savemat
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.models.instance_segmentation.data import SBDInstances
+        >>> from cnnfast.detection.data.catalogue import SBDInstances
         >>> numbers = np.array([[0, 1, 1], [2, 2, 0]], dtype=np.uint8)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Path(folder, "img").mkdir(), Path(folder, "inst").mkdir()

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from cnnfast.images import MAX_PIXELS
-from cnnfast.models.instance_segmentation._pycocotools import coco_masks
-from cnnfast.models.instance_segmentation.data_targets import AnnotationError, InstanceDataset, Objects, read_text
+from cnnfast.detection.run_length import coco_masks
+from cnnfast.detection.data.base import AnnotationError, InstanceDataset, Objects, read_text
 
 _LARGEST_NUMBER = 1e15
 
@@ -46,7 +46,7 @@ class CocoInstances(InstanceDataset):
         >>> import json, tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.models.instance_segmentation.data import CocoInstances
+        >>> from cnnfast.detection.data.catalogue import CocoInstances
         >>> square = {"image_id": 7, "category_id": 3, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]], "iscrowd": 0}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_image(torch.zeros(3, 5, 6), f"{folder}/a.png")
@@ -128,7 +128,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int, where: str) 
         AnnotationError: it is of no such form, or of another size.
 
     Example:
-        >>> from cnnfast.models.instance_segmentation.data_coco import decode_segmentation
+        >>> from cnnfast.detection.data.coco import decode_segmentation
         >>> decode_segmentation({"size": [2, 2], "counts": [0, 1, 2, 1]}, 2, 2, "here")
         array([[1, 0],
                [0, 1]], dtype=uint8)

@@ -5,11 +5,11 @@ of bool or integers: soft masks are compared with a threshold first. The functio
 picture at a time.
 """
 
-from cnnfast.models.instance_segmentation.metrics_cityscapes import CityscapesAP, cityscapes_ap
-from cnnfast.models.instance_segmentation.metrics_coco import CocoMetrics, coco_metrics, encode_masks, to_coco_results
-from cnnfast.models.instance_segmentation.metrics_masks import boundary_f, mask_intersections, mask_iou
-from cnnfast.models.instance_segmentation.metrics_recall import AverageRecall, average_recall
-from cnnfast.models.instance_segmentation.metrics_voc import RegionAP, voc_ap_r
+from cnnfast.detection.metrics.cityscapes import CityscapesAP, cityscapes_ap
+from cnnfast.detection.metrics.coco import CocoMetrics, coco_metrics, encode_masks, to_coco_results
+from cnnfast.detection.metrics.masks import boundary_f, mask_intersections, mask_iou
+from cnnfast.detection.metrics.recall import AverageRecall, average_recall
+from cnnfast.detection.metrics.voc import RegionAP, voc_ap_r
 
 __all__ = [
     "AverageRecall",

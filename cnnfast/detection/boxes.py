@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation._checks import check_masks
+from cnnfast.detection.checks import check_masks
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def tight_boxes(masks: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.boxes import tight_boxes
+        >>> from cnnfast.detection.boxes import tight_boxes
         >>> tight_boxes(torch.tensor([[[0, 0, 0], [0, 1, 1]]]))
         tensor([[1., 1., 3., 2.]])
     """

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from cnnfast._atomic import atomic_write
-from cnnfast.models.instance_segmentation._pycocotools import coco_masks
-from cnnfast.models.instance_segmentation.metrics import to_coco_results
+from cnnfast.detection.run_length import coco_masks
+from cnnfast.detection.metrics.catalogue import to_coco_results
 
 
 class CocoPredictions:
@@ -29,7 +29,7 @@ class CocoPredictions:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.coco_files import CocoPredictions
+        >>> from cnnfast.detection.coco_files import CocoPredictions
         >>> found = {"masks": torch.ones(1, 2, 3, dtype=torch.bool), "labels": torch.tensor([1])}
         >>> predictions = CocoPredictions(["cell"], [7])
         >>> predictions.add("a.png", found | {"scores": torch.tensor([0.5])}, (2, 3))
@@ -80,7 +80,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from cnnfast.models.instance_segmentation.coco_files import write_json
+        >>> from cnnfast.detection.coco_files import write_json
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_json(f"{folder}/a.json", [1])
         ...     Path(folder, "a.json").read_text()

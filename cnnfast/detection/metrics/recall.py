@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation._metric_inputs import (
+from cnnfast.detection.metrics.inputs import (
     THRESHOLDS,
     Prediction,
     Truth,
@@ -16,7 +16,7 @@ from cnnfast.models.instance_segmentation._metric_inputs import (
     pairs,
     true_regions,
 )
-from cnnfast.models.instance_segmentation.metrics_masks import mask_iou
+from cnnfast.detection.metrics.masks import mask_iou
 
 
 class AverageRecall:
@@ -27,7 +27,7 @@ class AverageRecall:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import AverageRecall
+        >>> from cnnfast.detection.metrics.catalogue import AverageRecall
         >>> mask = torch.ones(1, 4, 4, dtype=torch.bool)
         >>> metric = AverageRecall((1, 10))
         >>> metric.update({"masks": mask, "scores": torch.tensor([0.9])}, {"masks": mask})
@@ -90,7 +90,7 @@ def average_recall(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.metrics import average_recall
+        >>> from cnnfast.detection.metrics.catalogue import average_recall
         >>> mask = torch.ones(1, 4, 4, dtype=torch.bool)
         >>> half = mask.clone()
         >>> half[:, :, :2] = False

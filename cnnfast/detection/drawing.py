@@ -27,7 +27,7 @@ def instance_colour(index: int) -> tuple[float, float, float]:
     """A bright colour (red, green, blue) in [0,1] that differs from those of the objects before.
 
     Example:
-        >>> from cnnfast.models.instance_segmentation.drawing import instance_colour
+        >>> from cnnfast.detection.drawing import instance_colour
         >>> len({instance_colour(index) for index in range(50)})
         50
     """
@@ -61,7 +61,7 @@ def draw_instances(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.drawing import draw_instances
+        >>> from cnnfast.detection.drawing import draw_instances
         >>> mask = torch.zeros(1, 40, 60, dtype=torch.bool)
         >>> mask[:, 10:30, 20:50] = True
         >>> found = {"masks": mask, "boxes": torch.tensor([[20.0, 10.0, 50.0, 30.0]])}

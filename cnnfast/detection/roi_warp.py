@@ -35,7 +35,7 @@ def roi_warp(features: Tensor, boxes: Sequence[Tensor], output_size: int, spatia
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.roi_warp import roi_warp
+        >>> from cnnfast.detection.roi_warp import roi_warp
         >>> ramp = torch.arange(8.0).expand(1, 1, 8, 8)
         >>> roi_warp(ramp, [torch.tensor([[1.0, 1.0, 5.0, 5.0]])], 2, 1.0)[0, 0]
         tensor([[1.5000, 3.5000],
@@ -85,7 +85,7 @@ class RoIWarp(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.roi_warp import RoIWarp
+        >>> from cnnfast.detection.roi_warp import RoIWarp
         >>> boxes = torch.tensor([[8.0, 8.0, 60.0, 40.0]], requires_grad=True)
         >>> RoIWarp(14, 1 / 16)(torch.rand(1, 5, 4, 4), [boxes]).sum().backward()
         >>> boxes.grad.shape
