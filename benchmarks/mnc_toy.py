@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from cnnfast.models.instance_segmentation.mnc import MASK_HEADS
+from cnnfast.models.instance_segmentation.mnc.network import MASK_HEADS
 from cnnfast.models.instance_segmentation.mnc_toy import CascadeToyResult, CascadeToySettings, run_cascade_toy
 
 _PROGRESS = 50

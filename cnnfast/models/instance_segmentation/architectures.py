@@ -12,11 +12,11 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from cnnfast.models.instance_segmentation.heads import OMNHead
-from cnnfast.models.instance_segmentation.mask_rcnn import convert_maskrcnn_to_omn
-from cnnfast.models.instance_segmentation.mnc import MNCCascade
+from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
+from cnnfast.models.instance_segmentation.omn.mask_rcnn import convert_maskrcnn_to_omn
+from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
 from cnnfast.features.detection_backbones import resnet50_c4, vgg16_c5
-from cnnfast.models.instance_segmentation.rpn_omn import RPNOMN
+from cnnfast.models.instance_segmentation.omn.proposals import RPNOMN
 from cnnfast.features.small_backbone import SmallBackbone, small_anchors
 from cnnfast.weights import PREPROCESSINGS
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
 from cnnfast.images.errors import check_picture
-from cnnfast.models.instance_segmentation.decoding import DECODES
+from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
 
 MASK_THRESHOLD = 0.5
 
@@ -76,7 +76,7 @@ def choose_decoding(network: nn.Module, decode: str) -> None:
 
     Args:
         network: changed in place.
-        decode: "soft", "hard" or "max", see :func:`~cnnfast.models.instance_segmentation.decoding.decode_bins`.
+        decode: "soft", "hard" or "max", see :func:`~cnnfast.models.instance_segmentation.object_masks.decoding.decode_bins`.
 
     Raises:
         ValueError: another word, or a network without object masks.

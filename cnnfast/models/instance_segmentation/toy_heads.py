@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from cnnfast.layers.distance import InverseDistanceTransform
-from cnnfast.models.instance_segmentation.decoding import bin_labels
-from cnnfast.models.instance_segmentation.losses import omn_loss
-from cnnfast.models.instance_segmentation.targets import OMNTargets, max_radius, omn_targets
-from cnnfast.models.instance_segmentation.windows import paste_windows, sample_windows, window_boxes
+from cnnfast.models.instance_segmentation.object_masks.decoding import bin_labels
+from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
+from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets, max_radius, omn_targets
+from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows, sample_windows, window_boxes
 from cnnfast.ops import disc_union
 
 SIZE = 28

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.instance_segmentation.losses import mask_loss_weight
+from cnnfast.models.instance_segmentation.object_masks.losses import mask_loss_weight
 from cnnfast.detection.data.training import Scenes
 from cnnfast.training.step import Training
 
@@ -101,7 +101,7 @@ class SegmentationTraining(Training):
 
     Boxes that are sampled at a step depend on the seed, the step and the process alone, so a resumed run goes on as the
     unbroken one would. Object masks weigh their two losses as
-    :func:`~cnnfast.models.instance_segmentation.losses.mask_loss_weight` says.
+    :func:`~cnnfast.models.instance_segmentation.object_masks.losses.mask_loss_weight` says.
 
     Args:
         network: to train.

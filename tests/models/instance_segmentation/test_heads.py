@@ -13,7 +13,7 @@ from segmentation_cases import shapes_with_boxes
 pytest.importorskip("torchvision")
 
 from cnnfast.models.instance_segmentation import OMNHead, OMNHeadFC, decode_bins, omn_loss, omn_targets
-from cnnfast.models.instance_segmentation.decoding import bin_labels, bin_probabilities
+from cnnfast.models.instance_segmentation.object_masks.decoding import bin_labels, bin_probabilities
 from cnnfast.ops import disc_union
 
 BINS = [(9, 5), (9, 9), (5, 5), (13, 5), (1, 1)]

@@ -10,9 +10,9 @@ pytest.importorskip("torchvision")
 
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from cnnfast.models.instance_segmentation.mnc import MNCCascade
-from cnnfast.models.instance_segmentation.mnc_rpn import GRADIENT_LIMIT, clip_gradient
-from cnnfast.models.instance_segmentation.mnc_stages import mask_pool, resize_from_corner
+from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
+from cnnfast.models.instance_segmentation.mnc.rpn import GRADIENT_LIMIT, clip_gradient
+from cnnfast.models.instance_segmentation.mnc.stages import mask_pool, resize_from_corner
 
 HEADS = ("binary", "omn")
 RPN_LOSSES = {"loss_objectness", "loss_rpn_box_reg"}

@@ -9,7 +9,7 @@ pytest.importorskip("torchvision")
 
 from torchvision.ops import box_iou
 
-from cnnfast.models.instance_segmentation.mnc_targets import (
+from cnnfast.models.instance_segmentation.mnc.targets import (
     BOX_CODER,
     box_mask_targets,
     match_rois,

@@ -14,7 +14,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import box_iou
 
 from cnnfast.models.instance_segmentation import RPNOMN, OMNHead, OMNHeadFC
-from cnnfast.models.instance_segmentation.rpn_omn import POSITIVE_IOU
+from cnnfast.models.instance_segmentation.omn.proposals import POSITIVE_IOU
 
 LOSSES = ["loss_mask", "loss_mask_bins", "loss_objectness", "loss_rpn_box_reg"]
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from segmentation_cases import mask_iou, shapes_with_boxes
 
-from cnnfast.models.instance_segmentation.targets import OMNTargets, max_radius, omn_targets
-from cnnfast.models.instance_segmentation.windows import paste_windows, sample_windows
+from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets, max_radius, omn_targets
+from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows, sample_windows
 from cnnfast.ops import disc_union, mask_to_bins
 
 SETTINGS = [(5, 5), (9, 3), (9, 5), (9, 9), (13, 5)]

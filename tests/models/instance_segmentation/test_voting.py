@@ -7,8 +7,8 @@ import torch
 
 pytest.importorskip("torchvision")
 
-from cnnfast.models.instance_segmentation.voting import mask_voting
-from cnnfast.models.instance_segmentation.windows import paste_windows
+from cnnfast.models.instance_segmentation.mnc.voting import mask_voting
+from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows
 
 SIZE = (12, 16)
 

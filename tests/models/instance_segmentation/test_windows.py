@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from segmentation_cases import shapes_with_boxes
 
-from cnnfast.models.instance_segmentation.windows import (
+from cnnfast.models.instance_segmentation.object_masks.windows import (
     paste_windows,
     sample_windows,
     window_boxes,

@@ -36,7 +36,7 @@ def window_boxes(boxes: Tensor, size: int, halo: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.windows import window_boxes
+        >>> from cnnfast.models.instance_segmentation.object_masks.windows import window_boxes
         >>> window_boxes(torch.tensor([[0.0, 0.0, 28.0, 14.0]]), 28, 7)
         tensor([[-7.0000, -3.5000, 35.0000, 17.5000]])
     """
@@ -70,7 +70,7 @@ def sample_windows(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.windows import sample_windows
+        >>> from cnnfast.models.instance_segmentation.object_masks.windows import sample_windows
         >>> mask = torch.tensor([[[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]]])
         >>> box = torch.tensor([[1.0, 1.0, 3.0, 3.0]])
         >>> sample_windows(mask, box, torch.tensor([0]), 2, 1)[0].int()  # goes on below the picture
@@ -153,7 +153,7 @@ def window_patches(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.windows import window_patches
+        >>> from cnnfast.models.instance_segmentation.object_masks.windows import window_patches
         >>> box = torch.tensor([[900.0, 700.0, 902.0, 701.0]])
         >>> list(window_patches(torch.ones(1, 1, 4, 4), box, 4, 0, (1000, 1000)))
         [WindowPatch(window=0, top=700, left=900, values=tensor([[1., 1.]]))]
@@ -223,7 +223,7 @@ def paste_windows(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.windows import paste_windows
+        >>> from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows
         >>> box = torch.tensor([[1.0, 2.0, 2.0, 3.0]])  # one cell of one pixel, and one more on every side
         >>> paste_windows(torch.ones(1, 1, 3, 3), box, 1, 1, (4, 5), threshold=0.5)[0, 0].int()
         tensor([[0, 0, 0, 0, 0],

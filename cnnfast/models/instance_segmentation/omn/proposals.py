@@ -16,9 +16,9 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from cnnfast.arguments.checks import check_device
 from cnnfast.detection.checks import check_pictures
-from cnnfast.models.instance_segmentation.heads import BinHead, OMNHead
-from cnnfast.models.instance_segmentation.mnc_rpn import pyramid_anchors, single_map_anchors
-from cnnfast.models.instance_segmentation.omn_branch import MatchedBoxes, OMNBranch
+from cnnfast.models.instance_segmentation.object_masks.heads import BinHead, OMNHead
+from cnnfast.models.instance_segmentation.mnc.rpn import pyramid_anchors, single_map_anchors
+from cnnfast.models.instance_segmentation.object_masks.branch import MatchedBoxes, OMNBranch
 
 _PRE_NMS = 12000
 _NMS_THRESHOLD = 0.7

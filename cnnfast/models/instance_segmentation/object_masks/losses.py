@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_floating, check_word
 from cnnfast.detection.checks import check_weight
-from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS
-from cnnfast.models.instance_segmentation.targets import OMNTargets
+from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS
+from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets
 
 
 def mask_loss_weight(step: int, steps: int) -> float:
@@ -63,8 +63,8 @@ def omn_loss(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.losses import omn_loss
-        >>> from cnnfast.models.instance_segmentation.targets import OMNTargets
+        >>> from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
+        >>> from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets
         >>> masks = torch.ones(2, 8, 8, dtype=torch.bool)
         >>> targets = OMNTargets(torch.ones(2, 4, 4, dtype=torch.uint8), masks, masks)
         >>> omn_loss(torch.zeros(2, 4, 4, 4), torch.zeros(2, 1, 8, 8), targets)  # log 4, and 0.1 log 2

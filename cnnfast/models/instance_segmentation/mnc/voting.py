@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
 from cnnfast.detection.boxes import tight_boxes
-from cnnfast.models.instance_segmentation.windows import window_boxes, window_patches
+from cnnfast.models.instance_segmentation.object_masks.windows import window_boxes, window_patches
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def mask_voting(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.voting import mask_voting
+        >>> from cnnfast.models.instance_segmentation.mnc.voting import mask_voting
         >>> boxes = torch.tensor([[2.0, 2.0, 6.0, 6.0], [2.0, 2.0, 6.0, 7.0]])
         >>> result = mask_voting(torch.ones(2, 1, 4, 4), boxes, torch.tensor([[0.1, 0.9], [0.2, 0.8]]), (8, 8))
         >>> result["boxes"], result["scores"]  # the second has 0.8 of 1.7 votes for the last row

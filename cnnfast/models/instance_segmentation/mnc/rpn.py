@@ -37,7 +37,7 @@ def clip_gradient(x: Tensor, limit: float = GRADIENT_LIMIT) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.mnc_rpn import clip_gradient
+        >>> from cnnfast.models.instance_segmentation.mnc.rpn import clip_gradient
         >>> x = torch.zeros(2, requires_grad=True)
         >>> (clip_gradient(x, 0.5) * torch.tensor([3.0, -0.25])).sum().backward()
         >>> x.grad

@@ -12,8 +12,8 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from cnnfast.arguments.checks import check_floating, check_word
 from cnnfast.layers.distance import InverseDistanceTransform
 from cnnfast.detection.checks import check_bins, check_grid
-from cnnfast.models.instance_segmentation.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins
-from cnnfast.models.instance_segmentation.targets import max_radius
+from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins
+from cnnfast.models.instance_segmentation.object_masks.targets import max_radius
 
 # Of a new head, in every cell.
 _BACKGROUND = 0.9

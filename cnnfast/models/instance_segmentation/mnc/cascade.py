@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from cnnfast.models.instance_segmentation.mnc_losses import MASK_WEIGHT, region_losses
-from cnnfast.models.instance_segmentation.mnc_masks import inside
-from cnnfast.models.instance_segmentation.mnc_rpn import clip_gradient
-from cnnfast.models.instance_segmentation.mnc_stages import CascadeStage, StageOutput
-from cnnfast.models.instance_segmentation.mnc_targets import (
+from cnnfast.models.instance_segmentation.mnc.losses import MASK_WEIGHT, region_losses
+from cnnfast.models.instance_segmentation.mnc.masks import inside
+from cnnfast.models.instance_segmentation.mnc.rpn import clip_gradient
+from cnnfast.models.instance_segmentation.mnc.stages import CascadeStage, StageOutput
+from cnnfast.models.instance_segmentation.mnc.targets import (
     Target,
     match_rois,
     refine_boxes,

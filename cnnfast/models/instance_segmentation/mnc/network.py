@@ -13,17 +13,17 @@ from torchvision.models.detection.transform import resize_boxes
 
 from cnnfast.arguments.checks import check_word
 from cnnfast.detection.checks import check_boxes, check_pictures
-from cnnfast.models.instance_segmentation.heads import OMNHeadFC
+from cnnfast.models.instance_segmentation.object_masks.heads import OMNHeadFC
 from cnnfast.features.detection_backbones import BACKBONES
-from cnnfast.models.instance_segmentation.mnc_cascade import Cascade
-from cnnfast.models.instance_segmentation.mnc_masks import BinaryMaskBranch, MaskBranch, ObjectMaskBranch
-from cnnfast.models.instance_segmentation.mnc_rpn import CascadeRPN, pyramid_anchors, single_map_anchors
-from cnnfast.models.instance_segmentation.mnc_stages import RESOLUTION, CascadeStage, RegionBranch
-from cnnfast.models.instance_segmentation.mnc_targets import BINARY_THRESHOLD, Target
-from cnnfast.models.instance_segmentation.mnc_transform import CascadeTransform
+from cnnfast.models.instance_segmentation.mnc.cascade import Cascade
+from cnnfast.models.instance_segmentation.mnc.masks import BinaryMaskBranch, MaskBranch, ObjectMaskBranch
+from cnnfast.models.instance_segmentation.mnc.rpn import CascadeRPN, pyramid_anchors, single_map_anchors
+from cnnfast.models.instance_segmentation.mnc.stages import RESOLUTION, CascadeStage, RegionBranch
+from cnnfast.models.instance_segmentation.mnc.targets import BINARY_THRESHOLD, Target
+from cnnfast.models.instance_segmentation.mnc.transform import CascadeTransform
 from cnnfast.detection.roi_pooling import RoIPooler
-from cnnfast.models.instance_segmentation.voting import mask_voting
-from cnnfast.models.instance_segmentation.windows import paste_windows
+from cnnfast.models.instance_segmentation.mnc.voting import mask_voting
+from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows
 from cnnfast.weights import PREPROCESSINGS
 
 MASK_HEADS = ("binary", "omn")
@@ -85,7 +85,7 @@ class MNCCascade(nn.Module):
     Example:
         >>> import torch
         >>> from torch import nn
-        >>> from cnnfast.models.instance_segmentation.mnc import MNCCascade
+        >>> from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
         >>> backbone = nn.Conv2d(3, 8, 16, stride=16)
         >>> backbone.out_channels = 8
         >>> model = MNCCascade(backbone, 3, "binary", 5, width=16, min_size=64, max_size=64, proposals=20).eval()

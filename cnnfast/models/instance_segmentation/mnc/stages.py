@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
-from cnnfast.models.instance_segmentation.mnc_masks import MaskBranch, MaskOutput
+from cnnfast.models.instance_segmentation.mnc.masks import MaskBranch, MaskOutput
 
 RESOLUTION = 14
 """Bins a side of the features of a box."""
@@ -37,7 +37,7 @@ def resize_from_corner(x: Tensor, size: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.mnc_stages import resize_from_corner
+        >>> from cnnfast.models.instance_segmentation.mnc.stages import resize_from_corner
         >>> resize_from_corner(torch.tensor([[[[0.0, 4.0, 8.0], [0.0, 4.0, 8.0], [0.0, 4.0, 8.0]]]]), 2)[0, 0]
         tensor([[0., 6.],
                 [0., 6.]])

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnfast.models.instance_segmentation.mnc_stages import StageOutput
-from cnnfast.models.instance_segmentation.mnc_targets import BOX_CODER, RoITargets, Target
+from cnnfast.models.instance_segmentation.mnc.stages import StageOutput
+from cnnfast.models.instance_segmentation.mnc.targets import BOX_CODER, RoITargets, Target
 
 MASK_WEIGHT = 2.0
 """Weight of the losses of masks; all others have weight 1."""

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
 from cnnfast.detection.checks import check_weight
-from cnnfast.models.instance_segmentation.decoding import DECODES
-from cnnfast.models.instance_segmentation.heads import BinHead
-from cnnfast.models.instance_segmentation.losses import omn_loss
-from cnnfast.models.instance_segmentation.targets import omn_targets
-from cnnfast.models.instance_segmentation.windows import IMAGE_EDGES, paste_windows, window_boxes
+from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
+from cnnfast.models.instance_segmentation.object_masks.heads import BinHead
+from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
+from cnnfast.models.instance_segmentation.object_masks.targets import omn_targets
+from cnnfast.models.instance_segmentation.object_masks.windows import IMAGE_EDGES, paste_windows, window_boxes
 
 
 class MatchedBoxes(NamedTuple):
@@ -62,7 +62,7 @@ class OMNBranch(nn.Module):
         >>> import torch
         >>> from torchvision.ops import MultiScaleRoIAlign
         >>> from cnnfast.models.instance_segmentation import OMNHead
-        >>> from cnnfast.models.instance_segmentation.omn_branch import OMNBranch
+        >>> from cnnfast.models.instance_segmentation.object_masks.branch import OMNBranch
         >>> branch = OMNBranch(MultiScaleRoIAlign(["0"], 14, 2), OMNHead(8, trunk_channels=(8,)), decode="hard")
         >>> boxes = [torch.tensor([[4.0, 4.0, 20.0, 30.0]])]
         >>> branch.windows({"0": torch.rand(1, 8, 16, 16)}, boxes, [(64, 64)])[0].shape

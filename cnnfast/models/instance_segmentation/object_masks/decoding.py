@@ -64,7 +64,7 @@ def decode_bins(
     Example:
         >>> import torch
         >>> from cnnfast.layers.distance import InverseDistanceTransform
-        >>> from cnnfast.models.instance_segmentation.decoding import decode_bins
+        >>> from cnnfast.models.instance_segmentation.object_masks.decoding import decode_bins
         >>> logits = torch.zeros(1, 3, 3, 3)
         >>> logits[:, 0], logits[0, 2, 1, 1] = 5, 9  # bin 2 of 2 at the middle: a disc of radius 1 for R = 3
         >>> decode_bins(logits, InverseDistanceTransform(2, 3), "hard")[0, 0].int()

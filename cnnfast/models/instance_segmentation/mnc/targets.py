@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import box_iou, clip_boxes_to_image, roi_align
 
-from cnnfast.models.instance_segmentation.windows import window_patches
+from cnnfast.models.instance_segmentation.object_masks.windows import window_patches
 
 Target = Mapping[str, Tensor]
 """Ground truth of a picture: boxes [m,4], labels [m] from 1 on, masks [m,H,W]."""
@@ -62,7 +62,7 @@ def match_rois(boxes: Sequence[Tensor], targets: Sequence[Target]) -> RoITargets
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.mnc_targets import match_rois
+        >>> from cnnfast.models.instance_segmentation.mnc.targets import match_rois
         >>> boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, 2.0, 2.0]])
         >>> truth = {"boxes": torch.tensor([[0.0, 0.0, 8.0, 8.0]]), "labels": torch.tensor([3])}
         >>> match_rois([boxes], [truth]).labels

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnfast.arguments.checks import check_word
 from cnnfast.arguments.discs import bin_radii
 from cnnfast.detection.checks import check_bins, check_grid
-from cnnfast.models.instance_segmentation.windows import IMAGE_EDGES, sample_windows
+from cnnfast.models.instance_segmentation.object_masks.windows import IMAGE_EDGES, sample_windows
 from cnnfast.ops import mask_to_bins
 
 
@@ -79,7 +79,7 @@ def omn_targets(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.targets import omn_targets
+        >>> from cnnfast.models.instance_segmentation.object_masks.targets import omn_targets
         >>> mask = torch.zeros(1, 12, 12, dtype=torch.bool)
         >>> mask[:, 2:10, 2:10] = True
         >>> box = torch.tensor([[0.0, 0.0, 6.0, 6.0]])  # a quarter of the object, whose edges to the right are far

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation.decoding import DECODES
-from cnnfast.models.instance_segmentation.heads import BinHead
-from cnnfast.models.instance_segmentation.losses import omn_loss
-from cnnfast.models.instance_segmentation.mnc_targets import RoITargets, Target, box_mask_targets
-from cnnfast.models.instance_segmentation.targets import omn_targets
+from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
+from cnnfast.models.instance_segmentation.object_masks.heads import BinHead
+from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
+from cnnfast.models.instance_segmentation.mnc.targets import RoITargets, Target, box_mask_targets
+from cnnfast.models.instance_segmentation.object_masks.targets import omn_targets
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BinaryMaskBranch(MaskBranch):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.mnc_masks import BinaryMaskBranch
+        >>> from cnnfast.models.instance_segmentation.mnc.masks import BinaryMaskBranch
         >>> BinaryMaskBranch(8)(torch.rand(3, 8, 14, 14)).logits.shape
         torch.Size([3, 1, 21, 21])
     """
@@ -130,8 +130,8 @@ class ObjectMaskBranch(MaskBranch):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.heads import OMNHeadFC
-        >>> from cnnfast.models.instance_segmentation.mnc_masks import ObjectMaskBranch
+        >>> from cnnfast.models.instance_segmentation.object_masks.heads import OMNHeadFC
+        >>> from cnnfast.models.instance_segmentation.mnc.masks import ObjectMaskBranch
         >>> branch = ObjectMaskBranch(OMNHeadFC(8))
         >>> branch(torch.rand(3, 8, 14, 14)).logits.shape
         torch.Size([3, 1, 35, 35])
