@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
-from cnnfast.models.style.lbfgs import LBFGS
+from cnnfast.models.style.picture.lbfgs import LBFGS
 
 STEP = "L-BFGS step"
 SIDES = (256, 512, 1024)

@@ -13,12 +13,12 @@ from benchmarks.common import Call, Case, Effort, Implementation, measure, recor
 from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG, plain_synthesis
 from benchmarks.vgg_work import WIDTHS, texture_work
 from cnnfast._extension import fast_dtype
-from cnnfast.models.style.lbfgs import LBFGS
+from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.features.choice import TEXTURE_LAYERS, VGGFeatures
-from cnnfast.models.style.objective import TextureObjective
-from cnnfast.models.style.run import RunProgress
-from cnnfast.models.style.schedule import PRESETS
-from cnnfast.models.style.texture import synthesize_texture
+from cnnfast.models.style.picture.objective import TextureObjective
+from cnnfast.models.style.picture.levels import RunProgress
+from cnnfast.models.style.picture.schedule import PRESETS
+from cnnfast.models.style.texture.synthesis import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 
 STEP = "texture step, VGG-19 shapes"

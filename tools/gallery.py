@@ -22,7 +22,7 @@ from torch import Tensor
 
 from cnnfast.cli import main as cnnfast
 from cnnfast.images import load_image, resize, save_image
-from cnnfast.models.style.colour import match_colour
+from cnnfast.models.style.picture.colour import match_colour
 
 DATA = Path(skimage.__file__).parent / "data"
 SIZE, ITERATIONS = 384, 75

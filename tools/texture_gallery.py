@@ -16,8 +16,8 @@ import skimage.data
 import torch
 
 from cnnfast.images import load_image, save_image, side_by_side
-from cnnfast.models.style.schedule import PRESETS
-from cnnfast.models.style.texture import synthesize_texture
+from cnnfast.models.style.picture.schedule import PRESETS
+from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 SIDE = 128
 

@@ -14,8 +14,8 @@ from cnnfast.cli._parsing import parse_choice, parse_device, parse_size
 from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
 from cnnfast.cli._steps import StepReporter
 from cnnfast.images import save_image
-from cnnfast.models.style.fast_style import apply_style
-from cnnfast.models.style.style_files import StyleModel, load_style_network
+from cnnfast.models.style.feed_forward.apply import apply_style
+from cnnfast.models.style.feed_forward.files import StyleModel, load_style_network
 
 _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -11,9 +11,9 @@ from cnnfast.cli._parsing import describe_device, parse_choice, parse_device
 from cnnfast.cli._run import NETWORKS
 from cnnfast.cli._training import TrainingOptions, Watch, check_least, check_training, run_training
 from cnnfast.images import find_pictures
-from cnnfast.models.style.data import CROPS
-from cnnfast.models.style.style_files import check_model_path
-from cnnfast.models.style.transformer import CHANNELS, TransformerNet
+from cnnfast.models.style.feed_forward.data import CROPS
+from cnnfast.models.style.feed_forward.files import check_model_path
+from cnnfast.models.style.feed_forward.examples_network import CHANNELS, TransformerNet
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,7 @@ def run(options: Options) -> int:
 
 
 def _train(options: Options, pictures: list[Path], steps: int, device: torch.device, watch: Watch) -> None:
-    from cnnfast.models.style.training import train_fast_style  # brings Lightning
+    from cnnfast.models.style.feed_forward.training import train_fast_style  # brings Lightning
 
     with torch.random.fork_rng([]):
         torch.manual_seed(options.seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cnnfast.models.style.run import AnyLevel, RunProgress
+from cnnfast.models.style.picture.levels import AnyLevel, RunProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Self

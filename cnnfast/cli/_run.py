@@ -20,10 +20,10 @@ from cnnfast.cli._progress import Reporter, format_seconds
 from cnnfast.cli._session import Session, Stopped, check_plot, plot_history, write_history
 from cnnfast.images import save_image, side_by_side
 from cnnfast.images.writing import picture_format
-from cnnfast.models.style.memory import estimate_memory, plan_tile
+from cnnfast.models.style.picture.memory import estimate_memory, plan_tile
 from cnnfast.features.choice import network_kind
-from cnnfast.models.style.run import AnyLevel
-from cnnfast.models.style.settings import OPTIMIZERS
+from cnnfast.models.style.picture.levels import AnyLevel
+from cnnfast.models.style.picture.settings import OPTIMIZERS
 
 NETWORKS = ("auto", "random", "vgg16", "vgg19")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}

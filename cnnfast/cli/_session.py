@@ -15,7 +15,7 @@ from typing import Any
 from cnnfast._atomic import atomic_write
 from cnnfast._checkpoint import save_checkpoint
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.style.run import RunProgress
+from cnnfast.models.style.picture.levels import RunProgress
 
 _PLOTS = (".png", ".pdf", ".svg")
 

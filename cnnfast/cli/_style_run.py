@@ -16,12 +16,12 @@ from cnnfast.cli._parsing import parse_choice, parse_device, parse_layers, parse
 from cnnfast.cli._run import Job
 from cnnfast.cli._session import Session
 from cnnfast.images import is_grey, load_image, resize
-from cnnfast.models.style.checkpoint import load_checkpoint
-from cnnfast.models.style.presets import STYLE_PRESETS
-from cnnfast.models.style.regions import GUIDES, StyleRegions
-from cnnfast.models.style.stylization import COLOUR_MATCHES, COLOURS
-from cnnfast.models.style.tiling import size_of
-from cnnfast.models.style.transfer import plan_stylize, style_network, stylize
+from cnnfast.models.style.picture.checkpoint import load_checkpoint
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+from cnnfast.models.style.transfer.regions import GUIDES, StyleRegions
+from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS
+from cnnfast.models.style.picture.tiling import size_of
+from cnnfast.models.style.transfer.stylize import plan_stylize, style_network, stylize
 
 _STARTS = ("content", "noise")
 

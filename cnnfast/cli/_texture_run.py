@@ -14,10 +14,10 @@ from cnnfast.cli._parsing import parse_crop, parse_device, parse_layers, parse_s
 from cnnfast.cli._run import Job
 from cnnfast.cli._session import Session
 from cnnfast.images import is_grey, load_image
-from cnnfast.models.style.checkpoint import load_checkpoint
-from cnnfast.models.style.schedule import PRESETS
-from cnnfast.models.style.settings import choose_extractor
-from cnnfast.models.style.texture import plan_texture, synthesize_texture
+from cnnfast.models.style.picture.checkpoint import load_checkpoint
+from cnnfast.models.style.picture.schedule import PRESETS
+from cnnfast.models.style.picture.settings import choose_extractor
+from cnnfast.models.style.texture.synthesis import plan_texture, synthesize_texture
 
 
 @dataclass(kw_only=True)

@@ -112,8 +112,8 @@ def export(
     size: Annotated[str | None, typer.Option(help="fix the size to WIDTHxHEIGHT px; default: any")] = None,
 ) -> None:
     """Write a network as ONNX: RGB pictures in [0,1] of any size in, the same out."""
-    from cnnfast.models.style.onnx_export import export_onnx
-    from cnnfast.models.style.style_files import load_style_network
+    from cnnfast.models.style.feed_forward.onnx import export_onnx
+    from cnnfast.models.style.feed_forward.files import load_style_network
 
     fixed = None
     if size is not None:

@@ -14,10 +14,10 @@ import torch
 from picture_cases import size_of
 
 from cnnfast.images import load_image, save_image
-from cnnfast.models.style.fast_style import apply_style
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.style_files import load_style_network, save_style_network
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.apply import apply_style
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.files import load_style_network, save_style_network
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 STEPS = 8
 

@@ -12,8 +12,8 @@ from picture_cases import RANDOM, size_of
 
 from cnnfast._extension import fast_dtype
 from cnnfast.images import load_image, resize, save_image
-from cnnfast.models.style.regions import StyleRegions
-from cnnfast.models.style.transfer import style_network, stylize
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.transfer.stylize import style_network, stylize
 
 LAYERS = ("--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1=0.5")
 

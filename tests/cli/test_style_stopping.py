@@ -11,7 +11,7 @@ from picture_cases import CHECKPOINTS, Run
 
 from cnnfast.cli import main
 from cnnfast.images import load_image, save_image
-from cnnfast.models.style.checkpoint import load_checkpoint
+from cnnfast.models.style.picture.checkpoint import load_checkpoint
 
 TOTAL = 40
 

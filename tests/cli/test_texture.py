@@ -18,10 +18,10 @@ from picture_cases import RANDOM, size_of
 
 from cnnfast._extension import fast_dtype
 from cnnfast.images import is_grey, load_image, match_histogram, save_image
-from cnnfast.models.style import memory
-from cnnfast.models.style.memory import estimate_memory, optimizer_bytes
+from cnnfast.models.style.picture import memory
+from cnnfast.models.style.picture.memory import estimate_memory, optimizer_bytes
 from cnnfast.features.choice import build_extractor
-from cnnfast.models.style.texture import synthesize_texture
+from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 
 class TestPicture:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cnnfast.images import ImageError
-from cnnfast.models.style.colour import luminance, match_colour, original_colours, rgb_to_yuv, yuv_to_rgb
+from cnnfast.models.style.picture.colour import luminance, match_colour, original_colours, rgb_to_yuv, yuv_to_rgb
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("PIL")
 
 from cnnfast.images import ImageError, save_image
-from cnnfast.models.style.data import TrainingPictures, as_sources, collate
+from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
 
 
 def test_sources(tmp_path):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from cnnfast.models.style import fast_style
-from cnnfast.models.style.blocks import ConvLayer, Extend, InstanceNorm, TransposedConv, border_index
-from cnnfast.models.style.fast_style import apply_style, plan_strip
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.strips import StripEvaluation, kept_bytes, peak_bytes
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward import apply as fast_style
+from cnnfast.models.style.feed_forward.blocks import ConvLayer, Extend, InstanceNorm, TransposedConv, border_index
+from cnnfast.models.style.feed_forward.apply import apply_style, plan_strip
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.strips import StripEvaluation, kept_bytes, peak_bytes
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 JOHNSON = ("c9s1-4,d6,d8,R8x2,u6,u4,c9s1-3", "c3s1-20,d6,d8,R8,U2,c3s1-6,U2,c9s1-3")
 

@@ -13,11 +13,11 @@ pytest.importorskip("PIL")
 pytest.importorskip("skimage")
 
 from cnnfast.images import load_image
-from cnnfast.models.style.fast_style import apply_style
-from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss
+from cnnfast.models.style.feed_forward.apply import apply_style
+from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss
 from cnnfast.features.choice import build_extractor
-from cnnfast.models.style.training import train_fast_style
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.training import train_fast_style
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.weights import auto_weights
 
 NAMES = ("astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "coins.png", "camera.png")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.models.style.johnson import ARCH, UPSAMPLING_ARCH, JohnsonNet, parse_arch
+from cnnfast.models.style.feed_forward.paper_network import ARCH, UPSAMPLING_ARCH, JohnsonNet, parse_arch
 
 SMALL = "c9s1-4,d6,d8,R8x2,u6,u4,c9s1-3"
 

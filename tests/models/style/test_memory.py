@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cnnfast.models.style.memory import Cost, choose_tile, estimate_memory, free_memory, measure_cost, plan_tile
+from cnnfast.models.style.picture.memory import Cost, choose_tile, estimate_memory, free_memory, measure_cost, plan_tile
 from cnnfast.features.choice import RandomFilterFeatures, VGGFeatures
 from cnnfast.weights import VGGWeights
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from cnnfast.models.style.lbfgs import LBFGS
-from cnnfast.models.style.metric import colour_metric, picture_metric, smooth_metric
+from cnnfast.models.style.picture.lbfgs import LBFGS
+from cnnfast.models.style.picture.preconditioner import colour_metric, picture_metric, smooth_metric
 
 
 def as_matrix(metric, *shape):

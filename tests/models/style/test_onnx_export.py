@@ -9,10 +9,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from cnnfast.models.style.fast_style import apply_style  # noqa: E402
-from cnnfast.models.style.johnson import JohnsonNet  # noqa: E402
-from cnnfast.models.style.onnx_export import export_onnx  # noqa: E402
-from cnnfast.models.style.transformer import TransformerNet  # noqa: E402
+from cnnfast.models.style.feed_forward.apply import apply_style  # noqa: E402
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet  # noqa: E402
+from cnnfast.models.style.feed_forward.onnx import export_onnx  # noqa: E402
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet  # noqa: E402
 
 
 def check(network, path, shapes, size=None):

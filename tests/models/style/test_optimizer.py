@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from cnnfast.models.style.adam import Adam
-from cnnfast.models.style.lbfgs import LBFGS
+from cnnfast.models.style.picture.adam import Adam
+from cnnfast.models.style.picture.lbfgs import LBFGS
 
 
 def rosenbrock(x):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnnfast.features.choice import VGGFeatures
-from cnnfast.models.style.regions import Guides, StyleRegions, check_regions
+from cnnfast.models.style.transfer.regions import Guides, StyleRegions, check_regions
 from cnnfast.weights import VGGWeights
 
 TAPS = ("relu1_1", "pool1", "relu2_2", "relu3_1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnfast.models.style.schedule import PRESETS, count_levels, plan_levels
+from cnnfast.models.style.picture.schedule import PRESETS, count_levels, plan_levels
 
 
 @pytest.mark.parametrize(

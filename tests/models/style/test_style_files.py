@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.style_files import load_style_network, save_style_network
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.files import load_style_network, save_style_network
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.weights import WeightsError
 
 ARCH = "c9s1-4,d6,R6,u4,c9s1-3"

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
-from cnnfast.models.style.presets import STYLE_PRESETS
-from cnnfast.models.style.regions import StyleRegions
-from cnnfast.models.style.style_objective import StyleObjective, StyleWeights
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
 from cnnfast.weights import VGGWeights
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5}

@@ -7,11 +7,11 @@ import torch
 from run_cases import Spoiled, small_network, smooth_noise
 
 from cnnfast.models import style as room
-from cnnfast.models.style.colour import luminance, match_colour, rgb_to_yuv
+from cnnfast.models.style.picture.colour import luminance, match_colour, rgb_to_yuv
 from cnnfast.features.choice import VGGFeatures
-from cnnfast.models.style.presets import STYLE_PRESETS
-from cnnfast.models.style.regions import StyleRegions
-from cnnfast.models.style.transfer import plan_stylize, style_network, stylize
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.transfer.stylize import plan_stylize, style_network, stylize
 from cnnfast.weights import VGGWeights
 
 
@@ -263,7 +263,7 @@ class TestLevels:
 
 class TestMemory:
     def test_automatic_tiles_when_memory_is_short(self, content, stripes, style_vgg, monkeypatch, caplog):
-        from cnnfast.models.style import memory
+        from cnnfast.models.style.picture import memory
 
         options = {"extractor": style_vgg, "size": (200, 180), "iterations": 1, **OF_VGG}
         whole = run(content, stripes, **options)[0]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from run_cases import Spoiled, Stop, interrupted_in_call, small_network, smooth_noise, stop_at
 
-from cnnfast.models.style.presets import STYLE_PRESETS
-from cnnfast.models.style.regions import StyleRegions
-from cnnfast.models.style.transfer import stylize
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.transfer.stylize import stylize
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ class TestResume:
                 stylize(*others, resume=kept[0].checkpoint(), **options)
 
     def test_checkpoint_of_a_texture_is_refused(self, pictures, vgg):
-        from cnnfast.models.style.texture import synthesize_texture
+        from cnnfast.models.style.texture.synthesis import synthesize_texture
 
         kept = []
         with pytest.raises(Stop):

@@ -6,9 +6,9 @@ from run_cases import Spoiled, Stop, small_network, smooth_noise, stop_at
 
 from cnnfast.images import match_histogram
 from cnnfast.features.choice import RandomFilterFeatures
-from cnnfast.models.style.objective import TextureObjective
-from cnnfast.models.style.run import RunProgress
-from cnnfast.models.style.texture import synthesize_texture
+from cnnfast.models.style.picture.objective import TextureObjective
+from cnnfast.models.style.picture.levels import RunProgress
+from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ class TestTiles:
         torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-4)
 
     def test_automatic_when_memory_is_short(self, sample, vgg, monkeypatch, caplog):
-        from cnnfast.models.style import memory
+        from cnnfast.models.style.picture import memory
 
         options = {"extractor": vgg, "levels": 1, "iterations": 2, "match_histogram": False}
         whole = synthesize_texture(sample, (200, 180), **options)

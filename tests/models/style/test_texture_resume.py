@@ -6,8 +6,8 @@ import pytest
 import torch
 from run_cases import Spoiled, Stop, interrupted_in_call, small_network, smooth_noise, stop_at
 
-from cnnfast.models.style.run import RunProgress
-from cnnfast.models.style.texture import synthesize_texture
+from cnnfast.models.style.picture.levels import RunProgress
+from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 
 @pytest.fixture

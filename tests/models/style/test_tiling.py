@@ -5,8 +5,8 @@ import torch
 
 from cnnfast.layers import TextureLoss
 from cnnfast.features.choice import TEXTURE_LAYERS, RandomFilterFeatures, VGGFeatures
-from cnnfast.models.style.terms import GramTerm
-from cnnfast.models.style.tiling import TiledPicture, equal_weights, spans
+from cnnfast.models.style.picture.terms import GramTerm
+from cnnfast.models.style.picture.tiling import TiledPicture, equal_weights, spans
 from cnnfast.weights import VGGWeights, vgg_convolution_names
 
 

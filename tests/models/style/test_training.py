@@ -15,11 +15,11 @@ pytest.importorskip("pytorch_lightning")
 pytest.importorskip("PIL")
 
 from cnnfast.images import save_image
-from cnnfast.models.style.losses import FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
+from cnnfast.models.style.feed_forward.losses import FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.features.choice import RandomFilterFeatures, build_extractor
-from cnnfast.models.style.style_files import load_style_network
-from cnnfast.models.style.training import train_fast_style
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.files import load_style_network
+from cnnfast.models.style.feed_forward.training import train_fast_style
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.weights import VGGWeights
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnfast.models.style.transformer import TransformerNet, transformer_channels
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels
 
 KEYS = Path(__file__).parents[2] / "parity" / "style" / "state_dict_keys.json"
 

@@ -37,7 +37,7 @@ def border_index(first: int, last: int, side: int, mode: str) -> Tensor:
     """Which of the rows 0..side-1 continue a picture at rows first..last-1, which may lie outside it.
 
     Example:
-        >>> from cnnfast.models.style.blocks import border_index
+        >>> from cnnfast.models.style.feed_forward.blocks import border_index
         >>> border_index(-2, 4, 3, "reflect").tolist(), border_index(-2, 4, 3, "replicate").tolist()
         ([2, 1, 0, 1, 2, 1], [0, 0, 0, 1, 2, 2])
         >>> border_index(-1, 2, 1, "reflect").tolist()

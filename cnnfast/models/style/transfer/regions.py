@@ -104,7 +104,7 @@ class Guides:
     Example:
         >>> import torch
         >>> from cnnfast.features.random_filters import RandomFilterFeatures
-        >>> from cnnfast.models.style.regions import Guides
+        >>> from cnnfast.models.style.transfer.regions import Guides
         >>> left = (torch.arange(6) < 3).float().expand(1, 6, 6)
         >>> guides = Guides(left, "inside", RandomFilterFeatures(2, (3,)))
         >>> guides("random", (6, 6))[0, 0, 0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.blocks import Extend, InstanceNorm, RowMap, Stage
+from cnnfast.models.style.feed_forward.blocks import Extend, InstanceNorm, RowMap, Stage
 
 # Values for each pixel of the picture up to which a layer is kept as a whole: 16 are 64 bytes in float32.
 _KEPT_VALUES = 16

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.images import load_image, size_for
-from cnnfast.models.style.checkpoint import load_checkpoint
+from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.features.choice import network_kind
-from cnnfast.models.style.presets import STYLE_PRESETS, StylePreset
-from cnnfast.models.style.regions import StyleRegions, check_regions
-from cnnfast.models.style.run import Callback, choose_device
-from cnnfast.models.style.schedule import StyleLevel, plan_style_levels
-from cnnfast.models.style.settings import check_one_of, check_positive, choose_extractor, choose_layers
-from cnnfast.models.style.style_objective import StyleWeights
-from cnnfast.models.style.stylization import StyleSettings, Stylization, prepare_pictures
-from cnnfast.models.style.tiling import size_of
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS, StylePreset
+from cnnfast.models.style.transfer.regions import StyleRegions, check_regions
+from cnnfast.models.style.picture.levels import Callback, choose_device
+from cnnfast.models.style.picture.schedule import StyleLevel, plan_style_levels
+from cnnfast.models.style.picture.settings import check_one_of, check_positive, choose_extractor, choose_layers
+from cnnfast.models.style.transfer.objective import StyleWeights
+from cnnfast.models.style.transfer.stylization import StyleSettings, Stylization, prepare_pictures
+from cnnfast.models.style.picture.tiling import size_of
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -69,7 +69,7 @@ def stylize(
         content: a path, Pillow picture, array or tensor, see :func:`cnnfast.images.load_image`.
         style: one such picture, or a list or tuple of them.
         preset: "cnnfast", or the settings of a known program: "gatys2016", "neural-style", "crowson"; see
-            :data:`~cnnfast.models.style.presets.STYLE_PRESETS`. Arguments that are None take the preset's value.
+            :data:`~cnnfast.models.style.transfer.presets.STYLE_PRESETS`. Arguments that are None take the preset's value.
         style_blend: how much each style counts, >= 0; None: equally.
         size: longest side in px (aspect of the content), (height, width), or None for the content's size.
         content_weight: alpha.
@@ -80,7 +80,7 @@ def stylize(
         preserve_color: None; "luminance", stylise the luminance alone and keep the content's colours; "match",
             recolour the styles with the content's colour statistics first; "match_style", recolour the content with
             the styles' instead; or "original", put the content's chroma on the result.
-        color_match: "pca", "chol" or "sym", see :func:`~cnnfast.models.style.colour.match_colour`.
+        color_match: "pca", "chol" or "sym", see :func:`~cnnfast.models.style.picture.colour.match_colour`.
         regions: which part of the content takes its style from where.
         init: "content", "noise", or a picture to start from.
         extractor: "auto", "random", "vgg16", "vgg19", or a module from [1,3,H,W] in [0,1] to a dict of features, see
@@ -93,7 +93,7 @@ def stylize(
         seed: of the noise, which is drawn on the CPU and so is the same on every device.
         tile: evaluate in tiles of that many px, with the same result up to rounding and the memory of one tile; "auto"
             where the memory would not do, None never.
-        callback: called after every iteration with a :class:`~cnnfast.models.style.run.RunProgress`. What it
+        callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor content's device, else a GPU that this installation has kernels for, else the CPU.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
@@ -115,7 +115,7 @@ def stylize(
     Example:
         >>> import torch
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.transfer import stylize
+        >>> from cnnfast.models.style.transfer.stylize import stylize
         >>> network = RandomFilterFeatures(filters_per_scale=4, sizes=(3, 7))
         >>> stripes = (torch.arange(32) // 4 % 2).float().expand(3, 32, 32)
         >>> picture = stylize(torch.rand(3, 30, 40), stripes, size=None, extractor=network, iterations=5)
@@ -178,7 +178,7 @@ def style_network(
         ValueError: an unknown word or layer, no weights for a VGG, or a dtype for a module.
 
     Example:
-        >>> from cnnfast.models.style.transfer import style_network
+        >>> from cnnfast.models.style.transfer.stylize import style_network
         >>> style_network("random").taps
         ('random',)
     """
@@ -214,7 +214,7 @@ def plan_stylize(
 
     Example:
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.transfer import plan_stylize
+        >>> from cnnfast.models.style.transfer.stylize import plan_stylize
         >>> plan_stylize((300, 400), [(500, 800)], 200, RandomFilterFeatures(filters_per_scale=4), iterations=50)
         [StyleLevel(picture=(150, 200), styles=((125, 200),), iterations=50)]
     """

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.blocks import border_index
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.memory import USABLE, free_memory
-from cnnfast.models.style.settings import check_tile
-from cnnfast.models.style.strips import StripEvaluation, kept_bytes, peak_bytes
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.blocks import border_index
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.picture.memory import USABLE, free_memory
+from cnnfast.models.style.picture.settings import check_tile
+from cnnfast.models.style.feed_forward.strips import StripEvaluation, kept_bytes, peak_bytes
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ def apply_style(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.fast_style import apply_style
-        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> from cnnfast.models.style.feed_forward.apply import apply_style
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet
         >>> apply_style(TransformerNet((4, 6, 8)).eval(), torch.rand(3, 7, 13)).shape
         torch.Size([3, 7, 13])
     """

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
-from cnnfast.models.style.checkpoint import fingerprint, load_checkpoint
-from cnnfast.models.style.metric import colour_metric
+from cnnfast.models.style.picture.checkpoint import fingerprint, load_checkpoint
+from cnnfast.models.style.picture.preconditioner import colour_metric
 from cnnfast.features.choice import RandomFilterFeatures
-from cnnfast.models.style.objective import TextureObjective
-from cnnfast.models.style.optimizer import PictureOptimizer
-from cnnfast.models.style.run import Callback, LevelRun, choose_device, plan_tiles
-from cnnfast.models.style.schedule import Level, plan_levels
-from cnnfast.models.style.settings import TextureSettings, build_optimizer, choose_extractor, choose_layers
-from cnnfast.models.style.tiling import size_of
+from cnnfast.models.style.picture.objective import TextureObjective
+from cnnfast.models.style.picture.optimizer import PictureOptimizer
+from cnnfast.models.style.picture.levels import Callback, LevelRun, choose_device, plan_tiles
+from cnnfast.models.style.picture.schedule import Level, plan_levels
+from cnnfast.models.style.picture.settings import TextureSettings, build_optimizer, choose_extractor, choose_layers
+from cnnfast.models.style.picture.tiling import size_of
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -81,7 +81,7 @@ def synthesize_texture(
         weights: "relative" as above, or "gatys": sum of w_l E_l with E_l of Gatys et al. 2015.
         tile: evaluate in tiles of that many px, with the same result up to rounding, half as fast again and with the
             memory of one tile; "auto" where the memory would not do, None never.
-        callback: called after every iteration with a :class:`~cnnfast.models.style.run.RunProgress`. What it raises,
+        callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it raises,
             say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
@@ -102,7 +102,7 @@ def synthesize_texture(
     Example:
         >>> import torch
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.texture import synthesize_texture
+        >>> from cnnfast.models.style.texture.synthesis import synthesize_texture
         >>> stripes = (torch.arange(32) // 4 % 2).float().expand(3, 32, 32)
         >>> network = RandomFilterFeatures(filters_per_scale=4, sizes=(3, 7))
         >>> picture = synthesize_texture(stripes, (32, 48), extractor=network, iterations=5)
@@ -139,7 +139,7 @@ def plan_texture(
 
     Example:
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.texture import plan_texture
+        >>> from cnnfast.models.style.texture.synthesis import plan_texture
         >>> plan_texture((128, 128), 256, RandomFilterFeatures(filters_per_scale=4), iterations=50)
         [Level(sample=(128, 128), picture=(256, 256), iterations=50)]
     """

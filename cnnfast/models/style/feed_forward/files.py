@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.transformer import TransformerNet, transformer_channels
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels
 from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
 
 _BARE = (".pth", ".model")
@@ -67,8 +67,8 @@ def save_style_network(
 
     Example:
         >>> import tempfile
-        >>> from cnnfast.models.style.style_files import load_style_network, save_style_network
-        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> from cnnfast.models.style.feed_forward.files import load_style_network, save_style_network
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_style_network(TransformerNet((4, 6, 8)), f"{folder}/a.pt", style="waves")
         ...     model = load_style_network(f"{folder}/a.pt")
@@ -100,7 +100,7 @@ def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
         ImportError: safetensors is not installed.
 
     Example:
-        >>> from cnnfast.models.style.style_files import load_style_network
+        >>> from cnnfast.models.style.feed_forward.files import load_style_network
         >>> load_style_network("a.pth")
         Traceback (most recent call last):
         ...

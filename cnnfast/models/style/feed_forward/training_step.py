@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cnnfast.models.style.data import Crops
-from cnnfast.models.style.losses import TERMS, PerceptualLoss, TermWeights
+from cnnfast.models.style.feed_forward.data import Crops
+from cnnfast.models.style.feed_forward.losses import TERMS, PerceptualLoss, TermWeights
 from cnnfast.training.step import Progress, Training
 
 if TYPE_CHECKING:
-    from cnnfast.models.style.johnson import JohnsonNet
-    from cnnfast.models.style.transformer import TransformerNet
+    from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+    from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer, State
+from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State
 
 
 class _Moments(NamedTuple):
@@ -25,7 +25,7 @@ class Adam(PictureOptimizer):
     """``torch.optim.Adam`` with the iterate clamped after every step and an exponential mean of the iterates as result.
 
     The result is a_t / (1 - decay^t), a_t = decay a_{t-1} + (1 - decay) x_t, which removes the jitter of a constant
-    learning rate. Memory is 6 n values, a seventh of :class:`~cnnfast.models.style.lbfgs.LBFGS` with a history of 20.
+    learning rate. Memory is 6 n values, a seventh of :class:`~cnnfast.models.style.picture.lbfgs.LBFGS` with a history of 20.
 
     After a non-finite loss or gradient the last good x returns, the moments are cleared and the learning rate is a
     quarter until the next success; the fifth failure in a row raises.
@@ -48,7 +48,7 @@ class Adam(PictureOptimizer):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.adam import Adam
+        >>> from cnnfast.models.style.picture.adam import Adam
         >>> optimizer = Adam(torch.ones(3), lambda x: ((x * x).sum(), 2 * x), decay=0.9)
         >>> for _ in range(300):
         ...     loss = optimizer.step()

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss, WassersteinStyleLoss
-from cnnfast.models.style.objective import PictureObjective
+from cnnfast.models.style.picture.objective import PictureObjective
 from cnnfast.features.preprocessing import InputConvention
-from cnnfast.models.style.presets import StylePreset
-from cnnfast.models.style.regions import Guides, StyleRegions
-from cnnfast.models.style.terms import ContentTerm, GramTerm, MomentsTerm, StatisticTerm, Term
-from cnnfast.models.style.tiling import Weights, equal_weights
+from cnnfast.models.style.transfer.presets import StylePreset
+from cnnfast.models.style.transfer.regions import Guides, StyleRegions
+from cnnfast.models.style.picture.terms import ContentTerm, GramTerm, MomentsTerm, StatisticTerm, Term
+from cnnfast.models.style.picture.tiling import Weights, equal_weights
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class StyleObjective(PictureObjective):
             styles: at least one [3,h,w], of any sizes.
             blends: share of each style; they add up to 1.
             regions: masks of the contents' and styles' own sizes, checked by
-                :func:`~cnnfast.models.style.regions.check_regions`.
+                :func:`~cnnfast.models.style.transfer.regions.check_regions`.
         """
         kind = "simple" if regions is None else regions.guides
         masks = [None] * len(styles) if regions is None else regions.styles

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 
 class _PictureToPicture(nn.Module):
@@ -50,8 +50,8 @@ def export_onnx(
 
     Example:
         >>> import tempfile
-        >>> from cnnfast.models.style.onnx_export import export_onnx
-        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> from cnnfast.models.style.feed_forward.onnx import export_onnx
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export_onnx(TransformerNet((4, 6, 8)), f"{folder}/style.onnx")  # doctest: +SKIP
     """

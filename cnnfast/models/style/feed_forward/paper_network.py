@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.blocks import ConvLayer, Extend, InstanceNorm, RowMap, Stage, TransposedConv, run_stages
+from cnnfast.models.style.feed_forward.blocks import ConvLayer, Extend, InstanceNorm, RowMap, Stage, TransposedConv, run_stages
 from cnnfast.features.preprocessing import InputConvention, check_image
 from cnnfast.weights import PREPROCESSINGS
 
@@ -45,7 +45,7 @@ def parse_arch(arch: str) -> list[_Step]:
         ValueError: a word that is none of these, a residual block of another width, or an output without 3 channels.
 
     Example:
-        >>> from cnnfast.models.style.johnson import parse_arch
+        >>> from cnnfast.models.style.feed_forward.paper_network import parse_arch
         >>> [step.kind for step in parse_arch("c9s1-8,d16,R16x2,u8,c9s1-3")]
         ['c', 'd', 'R', 'R', 'u', 'c']
     """
@@ -106,7 +106,7 @@ class JohnsonNet(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.johnson import JohnsonNet
+        >>> from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
         >>> network = JohnsonNet("instance", arch="c9s1-4,d6,R6x2,u4,c9s1-3")
         >>> network(torch.randn(1, 3, 32, 48)).shape
         torch.Size([1, 3, 32, 48])

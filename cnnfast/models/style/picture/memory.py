@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._memory import available_memory
-from cnnfast.models.style.lbfgs import HISTORY
+from cnnfast.models.style.picture.lbfgs import HISTORY
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.memory import measure_cost
+        >>> from cnnfast.models.style.picture.memory import measure_cost
         >>> class Net(torch.nn.Module):
         ...     def forward(self, image):
         ...         return {"a": image.exp()}
@@ -159,7 +159,7 @@ def choose_tile(
         ValueError: not even the smallest tile with its halo fits.
 
     Example:
-        >>> from cnnfast.models.style.memory import Cost, choose_tile
+        >>> from cnnfast.models.style.picture.memory import Cost, choose_tile
         >>> cost = Cost(fixed=0, per_pixel=1000.0)
         >>> choose_tile("f", cost, 512, 512, budget=10**9, halo=32, stride=16)
         >>> choose_tile("f", cost, 512, 512, budget=10**8, halo=32, stride=16)

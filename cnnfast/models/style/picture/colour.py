@@ -46,7 +46,7 @@ def match_colour(target: Tensor, source: Tensor, mode: str = "pca", eps: float =
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.colour import match_colour
+        >>> from cnnfast.models.style.picture.colour import match_colour
         >>> red = torch.rand(3, 8, 8) * torch.tensor([1.0, 0.1, 0.1])[:, None, None]
         >>> recoloured = match_colour(torch.rand(3, 9, 9), red)
         >>> torch.allclose(recoloured.mean((1, 2)), red.mean((1, 2)), atol=0.1)
@@ -98,7 +98,7 @@ def luminance(image: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.colour import luminance
+        >>> from cnnfast.models.style.picture.colour import luminance
         >>> luminance(torch.tensor([0.0, 1.0, 0.0])[:, None, None])[:, 0, 0]
         tensor([0.5870, 0.5870, 0.5870])
     """
@@ -113,7 +113,7 @@ def rgb_to_yuv(image: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.colour import rgb_to_yuv
+        >>> from cnnfast.models.style.picture.colour import rgb_to_yuv
         >>> rgb_to_yuv(torch.tensor([1.0, 0.0, 0.0])[:, None, None])[:, 0, 0]
         tensor([ 0.2990, -0.1470,  0.6150])
     """
@@ -126,7 +126,7 @@ def yuv_to_rgb(image: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.colour import rgb_to_yuv, yuv_to_rgb
+        >>> from cnnfast.models.style.picture.colour import rgb_to_yuv, yuv_to_rgb
         >>> image = torch.rand(3, 2, 2)
         >>> torch.allclose(yuv_to_rgb(rgb_to_yuv(image)), image, atol=5e-3)
         True
@@ -153,7 +153,7 @@ def original_colours(content: Tensor, generated: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.colour import luminance, original_colours
+        >>> from cnnfast.models.style.picture.colour import luminance, original_colours
         >>> content, generated = torch.rand(3, 4, 4) * 0.1 + 0.4, torch.rand(3, 4, 4) * 0.1 + 0.4
         >>> torch.allclose(luminance(original_colours(content, generated)), luminance(generated), atol=1e-5)
         True

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.images import is_grey, resize
-from cnnfast.models.style.adam import Adam
-from cnnfast.models.style.checkpoint import fingerprint
-from cnnfast.models.style.colour import luminance, match_colour, original_colours, rgb_to_yuv, yuv_to_rgb
-from cnnfast.models.style.optimizer import PictureOptimizer
-from cnnfast.models.style.presets import StylePreset
-from cnnfast.models.style.regions import StyleRegions
-from cnnfast.models.style.run import Callback, LevelRun, plan_tiles
-from cnnfast.models.style.schedule import StyleLevel
-from cnnfast.models.style.settings import OPTIMIZERS, build_optimizer, check_one_of, check_tile
-from cnnfast.models.style.style_objective import StyleObjective, StyleWeights
+from cnnfast.models.style.picture.adam import Adam
+from cnnfast.models.style.picture.checkpoint import fingerprint
+from cnnfast.models.style.picture.colour import luminance, match_colour, original_colours, rgb_to_yuv, yuv_to_rgb
+from cnnfast.models.style.picture.optimizer import PictureOptimizer
+from cnnfast.models.style.transfer.presets import StylePreset
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.picture.levels import Callback, LevelRun, plan_tiles
+from cnnfast.models.style.picture.schedule import StyleLevel
+from cnnfast.models.style.picture.settings import OPTIMIZERS, build_optimizer, check_one_of, check_tile
+from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
 
 COLOURS = ("luminance", "match", "match_style", "original")
 COLOUR_MATCHES = ("pca", "chol", "sym")
@@ -27,7 +27,7 @@ COLOUR_MATCHES = ("pca", "chol", "sym")
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.transfer.stylize`."""
+    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.transfer.stylize.stylize`."""
 
     preset: str
     optimizer: str
@@ -83,7 +83,7 @@ def prepare_pictures(content: Tensor, styles: list[Tensor], preserve_color: str 
 
 
 class Stylization(LevelRun[StyleObjective, StyleLevel]):
-    """One run; arguments checked by :func:`~cnnfast.models.style.transfer.stylize`."""
+    """One run; arguments checked by :func:`~cnnfast.models.style.transfer.stylize.stylize`."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast.models.style.terms import Part, Term
+from cnnfast.models.style.picture.terms import Part, Term
 
 Extractor = Callable[[Tensor], dict[str, Tensor]]
 # The weights [1,R,h,w] of a layer's whole map of (h, w) positions; None: 1.
@@ -44,7 +44,7 @@ def spans(size: int, tile: int, halo: int, stride: int, *, periodic: bool = Fals
         periodic: read across the edges, and cover a last incomplete stride completely.
 
     Example:
-        >>> from cnnfast.models.style.tiling import spans
+        >>> from cnnfast.models.style.picture.tiling import spans
         >>> spans(50, 32, 16, 16)
         [Span(start=0, stop=32, low=0, high=48), Span(start=32, stop=50, low=16, high=50)]
         >>> spans(50, 64, 16, 16, periodic=True)

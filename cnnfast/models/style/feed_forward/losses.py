@@ -53,7 +53,7 @@ class PerceptualLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.losses import PerceptualLoss
+        >>> from cnnfast.models.style.feed_forward.losses import PerceptualLoss
         >>> class Net(torch.nn.Module):
         ...     def forward(self, image):
         ...         return {"a": image.exp()}

@@ -20,7 +20,7 @@ def checkpoint_format(kind: str) -> str:
     """What a checkpoint of a kind of run says about itself.
 
     Example:
-        >>> from cnnfast.models.style.checkpoint import checkpoint_format
+        >>> from cnnfast.models.style.picture.checkpoint import checkpoint_format
         >>> checkpoint_format("texture")
         'cnnfast texture 2'
     """
@@ -32,7 +32,7 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.checkpoint import fingerprint
+        >>> from cnnfast.models.style.picture.checkpoint import fingerprint
         >>> fingerprint([torch.zeros(2)]) == fingerprint([torch.zeros(2)]) != fingerprint([torch.zeros(2, 1)])
         True
     """

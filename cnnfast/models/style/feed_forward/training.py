@@ -12,15 +12,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cnnfast.images import load_image
-from cnnfast.models.style.checkpoint import fingerprint
-from cnnfast.models.style.data import TrainingPictures, as_sources, collate
-from cnnfast.models.style.johnson import JohnsonNet
-from cnnfast.models.style.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
+from cnnfast.models.style.picture.checkpoint import fingerprint
+from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.features.choice import build_extractor, network_kind
-from cnnfast.models.style.run import choose_device
-from cnnfast.models.style.style_files import check_model_path, save_style_network
-from cnnfast.models.style.training_step import StyleTraining, TrainingProgress
-from cnnfast.models.style.transformer import TransformerNet
+from cnnfast.models.style.picture.levels import choose_device
+from cnnfast.models.style.feed_forward.files import check_model_path, save_style_network
+from cnnfast.models.style.feed_forward.training_step import StyleTraining, TrainingProgress
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.features.vgg import VGGFeatures
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles, read_checkpoint
@@ -76,9 +76,9 @@ def train_fast_style(
     r"""Train a network that gives pictures the style of another one in a single pass.
 
     Adam minimises :math:`w_c L_c + w_s L_s + w_{tv} L_{tv}` over crops, with the terms of
-    :class:`~cnnfast.models.style.losses.PerceptualLoss`. Without given weights w_c is 1 and w_s is found so that the
+    :class:`~cnnfast.models.style.feed_forward.losses.PerceptualLoss`. Without given weights w_c is 1 and w_s is found so that the
     style counts `style_strength` times as much as the content (see
-    :class:`~cnnfast.models.style.losses.TermWeights`); with torchvision's VGG-16 the weights of the PyTorch examples
+    :class:`~cnnfast.models.style.feed_forward.losses.TermWeights`); with torchvision's VGG-16 the weights of the PyTorch examples
     are used, 1e5 and 1e10.
 
     A step whose loss or gradient is NaN or infinite is left out. Pictures that cannot be read are skipped and named in
@@ -108,7 +108,7 @@ def train_fast_style(
         lr: of Adam.
         seed: of the initial weights and the crops.
         out: file for the network, written with every checkpoint and at the end, see
-            :func:`~cnnfast.models.style.style_files.save_style_network`.
+            :func:`~cnnfast.models.style.feed_forward.files.save_style_network`.
         checkpoint: file to resume from; None writes none.
         checkpoint_every: steps.
         resume: a checkpoint; training goes on with the same settings, but for the number of steps.
@@ -136,8 +136,8 @@ def train_fast_style(
     Example:
         >>> import torch
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.training import train_fast_style
-        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> from cnnfast.models.style.feed_forward.training import train_fast_style
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet
         >>> style, pictures = torch.rand(3, 32, 32), [torch.rand(3, 40, 40)]
         >>> features = RandomFilterFeatures(filters_per_scale=2, sizes=(3, 5))
         >>> network = train_fast_style(

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnfast.layers import StyleLoss
-from cnnfast.models.style.terms import GramTerm, Term
-from cnnfast.models.style.tiling import TiledPicture, Weights, equal_weights, size_of, streamed
+from cnnfast.models.style.picture.terms import GramTerm, Term
+from cnnfast.models.style.picture.tiling import TiledPicture, Weights, equal_weights, size_of, streamed
 
 # Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
 RELATIVE_FACTOR = 1e6

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from cnnfast._checkpoint import check_settings
 from cnnfast._extension import default_device
-from cnnfast.models.style.checkpoint import KINDS, checkpoint_format
-from cnnfast.models.style.memory import plan_tile
-from cnnfast.models.style.objective import PictureObjective
-from cnnfast.models.style.optimizer import PictureOptimizer
+from cnnfast.models.style.picture.checkpoint import KINDS, checkpoint_format
+from cnnfast.models.style.picture.memory import plan_tile
+from cnnfast.models.style.picture.objective import PictureObjective
+from cnnfast.models.style.picture.optimizer import PictureOptimizer
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
     """One run. `_position` is the level and its optimiser, replaced together so that a checkpoint is always whole.
 
     Args:
-        kind: of checkpoints, see :mod:`~cnnfast.models.style.checkpoint`.
+        kind: of checkpoints, see :mod:`~cnnfast.models.style.picture.checkpoint`.
         network: whose features the objective compares.
         objective: to minimise; a level's targets are captured by `_begin`.
         plan: levels, coarse to fine.
@@ -180,7 +180,7 @@ def plan_tiles(
 
     Args:
         function: name for messages.
-        network: see :func:`~cnnfast.models.style.memory.plan_tile`.
+        network: see :func:`~cnnfast.models.style.picture.memory.plan_tile`.
         levels: of each the name and (height, width) of every picture that the network will see.
         tile: px, None, or "auto" for what the memory needs.
         optimizer: of the picture.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.blocks import ConvLayer, InstanceNorm, Stage, run_stages
+from cnnfast.models.style.feed_forward.blocks import ConvLayer, InstanceNorm, Stage, run_stages
 from cnnfast.features.preprocessing import InputConvention, check_image
 from cnnfast.weights import Preprocessing
 
@@ -60,7 +60,7 @@ class TransformerNet(nn.Module):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.transformer import TransformerNet
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet
         >>> network = TransformerNet(channels=(4, 6, 8))
         >>> network(torch.rand(1, 3, 21, 26) * 255).shape
         torch.Size([1, 3, 24, 28])
@@ -138,7 +138,7 @@ def transformer_channels(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int,
     """Widths of a `TransformerNet` from the shapes of a state dict's tensors, None where it is another network's.
 
     Example:
-        >>> from cnnfast.models.style.transformer import TransformerNet, transformer_channels
+        >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels
         >>> state = TransformerNet(channels=(4, 6, 8)).state_dict()
         >>> transformer_channels({name: tensor.shape for name, tensor in state.items()})
         (4, 6, 8)

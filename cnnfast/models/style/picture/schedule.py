@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cnnfast.models.style.presets import StylePreset
+from cnnfast.models.style.transfer.presets import StylePreset
 
 SMALLEST_SIDE = 64
 
@@ -33,7 +33,7 @@ def count_levels(sample: tuple[int, int], picture: tuple[int, int]) -> int:
     """Number of levels, max(1, floor(log2(shortest side / 64)) + 1), so that the coarsest side has 64..127 px.
 
     Example:
-        >>> from cnnfast.models.style.schedule import count_levels
+        >>> from cnnfast.models.style.picture.schedule import count_levels
         >>> count_levels((128, 128), (256, 256)), count_levels((600, 500), (512, 700)), count_levels((40, 40), (900, 9))
         (2, 3, 1)
     """
@@ -68,7 +68,7 @@ def plan_levels(
         ValueError: an unknown preset, a number of levels below 1, iterations that are negative or not one a level.
 
     Example:
-        >>> from cnnfast.models.style.schedule import plan_levels
+        >>> from cnnfast.models.style.picture.schedule import plan_levels
         >>> for level in plan_levels((128, 128), (256, 320), iterations=(50, 100)):
         ...     print(*level)
         (64, 64) (128, 160) 50
@@ -111,8 +111,8 @@ def plan_style_levels(
         ValueError: a number of levels below 1, iterations that are negative or not one a level.
 
     Example:
-        >>> from cnnfast.models.style.presets import STYLE_PRESETS
-        >>> from cnnfast.models.style.schedule import plan_style_levels
+        >>> from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+        >>> from cnnfast.models.style.picture.schedule import plan_style_levels
         >>> for level in plan_style_levels((192, 256), [(300, 200)], STYLE_PRESETS["cnnfast"], iterations=50):
         ...     print(*level)
         (96, 128) ((150, 100),) 100

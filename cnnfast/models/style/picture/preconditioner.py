@@ -35,7 +35,7 @@ def smooth_metric(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.metric import smooth_metric
+        >>> from cnnfast.models.style.picture.preconditioner import smooth_metric
         >>> stripes = torch.tensor([1.0, -1.0]).expand(1, 4, 4, 2).flatten(2)  # half a cycle per px
         >>> smooth_metric(stripes, period=8.0, periodic=True)(stripes)[0, 0, :2]
         tensor([ 0.2425, -0.2425])

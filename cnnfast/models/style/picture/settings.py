@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.adam import Adam
-from cnnfast.models.style.lbfgs import LBFGS
-from cnnfast.models.style.metric import picture_metric
+from cnnfast.models.style.picture.adam import Adam
+from cnnfast.models.style.picture.lbfgs import LBFGS
+from cnnfast.models.style.picture.preconditioner import picture_metric
 from cnnfast.features.choice import build_extractor
-from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer
+from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer
 
 OPTIMIZERS = ("lbfgs", "adam")
 BOUNDS = ("sample", "unit", None)
@@ -23,7 +23,7 @@ WEIGHTS = ("relative", "gatys")
 
 @dataclass(frozen=True)
 class TextureSettings:
-    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.texture.synthesize_texture`."""
+    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.texture.synthesis.synthesize_texture`."""
 
     optimizer: str
     noise_std: float

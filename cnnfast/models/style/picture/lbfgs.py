@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast.models.style.optimizer import Bounds, Evaluate, PictureOptimizer, State
+from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State
 
 HISTORY = 20
 MAX_HALVINGS = 10
@@ -81,7 +81,7 @@ class LBFGS(PictureOptimizer):
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.style.lbfgs import LBFGS
+        >>> from cnnfast.models.style.picture.lbfgs import LBFGS
         >>> def evaluate(x):
         ...     d = x - torch.tensor([3.0, -1.0])
         ...     return (d * d).sum(), 2 * d
