@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     try:
-        from cnnfast.cli._app import run
+        from cnnfast.cli.app import run
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] not in _PACKAGES:
             raise

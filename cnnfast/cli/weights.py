@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnfast.cli._parsing import check_output
+from cnnfast.cli.base.parsing import check_output
 from cnnfast.weights import convert_to_safetensors, find_weights
 
 app = typer.Typer(help="List the VGG weights found on this machine, or convert a file.", rich_markup_mode=None)

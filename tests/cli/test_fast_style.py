@@ -103,7 +103,7 @@ class TestApply:
             if done == 2:
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop)
         # A shell that runs the tests in the background has Ctrl-C ignored.
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -213,11 +213,11 @@ class TestTrain:
             if done == 3:
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop)
         result = cnnfast(*words, "-o", "out.pth")
         assert result.status == 130 and "stopped at step 4" in result.out
         assert result.out.splitlines()[-1].endswith("continue with --resume out.checkpoint.pt")
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", lambda self, done, text: None)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", lambda self, done, text: None)
         assert cnnfast(*words, "-o", "out.pth", "--resume", "out.checkpoint.pt", "--history", "rest.json").status == 0
         assert Path("out.pth").read_bytes() == Path("whole.pth").read_bytes()
         histories = [json.loads(Path(name).read_text())["history"] for name in ("whole.json", "rest.json")]

@@ -108,11 +108,11 @@ class TestTrain:
             if done == 1:
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop)
         result = cnnfast(*TRAIN, "-o", "out.pt")
         assert result.status == 130 and "stopped at step 2" in result.out
         assert result.out.splitlines()[-1].endswith("continue with --resume out.checkpoint.pt")
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", lambda self, done, text: None)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", lambda self, done, text: None)
         assert cnnfast(*TRAIN, "-o", "out.pt", "--resume", "out.checkpoint.pt", "--history", "rest.json").status == 0
         assert history("whole.json")[2:] == history("rest.json")
         assert Path("out.pt").read_bytes() == Path("whole.pt").read_bytes()
@@ -132,7 +132,7 @@ class TestTrain:
                 signal.raise_signal(signal.SIGINT)
                 pytest.fail("went on")
 
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop_twice)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop_twice)
         before = signal.getsignal(signal.SIGINT)
         result = cnnfast(*TRAIN, "-o", "out.pt", "--checkpoint-every", 2)
         assert result.status == 130 and result.err.count("\n") == 1 and "stopped at once after step 3" in result.err
@@ -274,7 +274,7 @@ class TestPredict:
         def stop(self, done, text):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
+        monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop)
         # A shell that runs the tests in the background has Ctrl-C ignored.
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:

@@ -20,7 +20,7 @@ def few_pictures(monkeypatch):
     from cnnfast.models.instance_segmentation.toy import ToySettings
 
     monkeypatch.setattr(
-        "cnnfast.cli._segment_toy.ToySettings", lambda **words: ToySettings(**{"training": 16, "testing": 8, **words})
+        "cnnfast.cli.segment.toy_run.ToySettings", lambda **words: ToySettings(**{"training": 16, "testing": 8, **words})
     )
 
 
@@ -68,7 +68,7 @@ def test_ctrl_c_writes_nothing(cnnfast, monkeypatch):
         if done == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("cnnfast.cli._steps.StepReporter.update", stop)
+    monkeypatch.setattr("cnnfast.cli.base.steps.StepReporter.update", stop)
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = cnnfast("segment", "toy", *STEPS, "-o", "a.png")

@@ -201,7 +201,7 @@ class TestFiles:
             save_image(image, path, **options)
             seen.append(load_image(path))
 
-        monkeypatch.setattr("cnnfast.cli._session.save_image", look)
+        monkeypatch.setattr("cnnfast.cli.base.session.save_image", look)
         arguments = ("--weights", "random", "--iterations", 7, "--preview-every", 2)
         assert cnnfast("texture", sample, "-o", "out.png", *arguments).status == 0
         assert len(seen) == 3 and all(image.shape == (3, 24, 28) for image in seen)

@@ -80,7 +80,7 @@ class TestStopping:
             if (progress.level, progress.iteration) == (1, 3):
                 signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._progress.Reporter.update", stop)
+        monkeypatch.setattr("cnnfast.cli.base.progress.Reporter.update", stop)
         assert cnnfast("texture", *arguments, "-o", "out.png").status == 130
         assert size_of("out.png") == (70, 65)
         monkeypatch.undo()
@@ -95,7 +95,7 @@ class TestStopping:
                 signal.raise_signal(signal.SIGINT)
                 pytest.fail("went on")
 
-        monkeypatch.setattr("cnnfast.cli._progress.Reporter.update", stop_twice)
+        monkeypatch.setattr("cnnfast.cli.base.progress.Reporter.update", stop_twice)
         assert cnnfast("texture", sample, *long, "-o", "out.png").status == 130
         assert len(load_checkpoint("out.checkpoint.pt")["history"]) == 2
 
@@ -103,7 +103,7 @@ class TestStopping:
         def interrupted(*_args, **_options):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli._texture_run.synthesize_texture", interrupted)
+        monkeypatch.setattr("cnnfast.cli.style.texture_run.synthesize_texture", interrupted)
         result = cnnfast("texture", sample, *long, "-o", "out.png")
         assert result.status == 130 and "nothing was written" in result.err and result.err.count("\n") == 1
         assert not Path("out.png").exists() and not Path("out.checkpoint.pt").exists()

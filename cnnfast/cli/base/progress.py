@@ -20,7 +20,7 @@ def format_seconds(seconds: float) -> str:
     """Hours, minutes and seconds.
 
     Example:
-        >>> from cnnfast.cli._progress import format_seconds
+        >>> from cnnfast.cli.base.progress import format_seconds
         >>> format_seconds(75.2), format_seconds(7300)
         ('1:15', '2:01:40')
     """

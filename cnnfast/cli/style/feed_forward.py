@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cnnfast.cli import _fast_style_apply, _fast_style_train
-from cnnfast.cli._options import (
+from cnnfast.cli.style.transfer import apply_run as fast_style_apply
+from cnnfast.cli.style.transfer import train_run as fast_style_train
+from cnnfast.cli.base.options import (
     Alpha,
     Checkpoint,
     Device,
@@ -26,7 +27,7 @@ from cnnfast.cli._options import (
     TrainingSteps,
     Workers,
 )
-from cnnfast.cli._parsing import check_output, parse_device, parse_size
+from cnnfast.cli.base.parsing import check_output, parse_device, parse_size
 
 app = typer.Typer(
     help="Train a network that gives pictures a style in a single pass, apply it, or export it.", rich_markup_mode=None

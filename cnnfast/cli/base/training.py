@@ -15,10 +15,10 @@ import torch
 from rich.console import Console
 
 import cnnfast
-from cnnfast.cli._parsing import check_outputs, check_seed, checkpoint_of, parse_choice
-from cnnfast.cli._progress import format_seconds
-from cnnfast.cli._session import check_plot, plot_history, signals_to, write_history
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, parse_choice
+from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.base.session import check_plot, plot_history, signals_to, write_history
+from cnnfast.cli.base.steps import StepReporter
 
 if TYPE_CHECKING:
     from cnnfast.training.step import Progress

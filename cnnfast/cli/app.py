@@ -11,7 +11,11 @@ from contextlib import contextmanager
 
 import typer
 
-from cnnfast.cli import fast_style, info, segment, style, texture, weights
+from cnnfast.cli import info, weights
+from cnnfast.cli.style.transfer import feed_forward as fast_style
+from cnnfast.cli.segment.app import app as segment
+from cnnfast.cli.style.transfer import transfer as style
+from cnnfast.cli.style.transfer import texture
 
 _DEBUG = "--debug"
 # What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.

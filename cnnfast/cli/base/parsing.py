@@ -20,7 +20,7 @@ def parse_size(text: str) -> int | tuple[int, int]:
     """Longest side in px from "512", (height, width) from "640x360", which is width x height.
 
     Example:
-        >>> from cnnfast.cli._parsing import parse_size
+        >>> from cnnfast.cli.base.parsing import parse_size
         >>> parse_size("512"), parse_size("640x360")
         (512, (360, 640))
     """
@@ -46,7 +46,7 @@ def parse_crop(text: str, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of "WxH+X+Y" (from the upper left corner), or of "WxH" in the middle, in (height, width).
 
     Example:
-        >>> from cnnfast.cli._parsing import parse_crop
+        >>> from cnnfast.cli.base.parsing import parse_crop
         >>> parse_crop("20x10+1+2", (100, 100)), parse_crop("20x10", (100, 100))
         ((slice(2, 12, None), slice(1, 21, None)), (slice(45, 55, None), slice(40, 60, None)))
     """
@@ -65,7 +65,7 @@ def parse_layers(option: str, text: str) -> dict[str, float]:
     """Layers and their weights from "relu1_1,pool1=0.5"; 1 where none is given.
 
     Example:
-        >>> from cnnfast.cli._parsing import parse_layers
+        >>> from cnnfast.cli.base.parsing import parse_layers
         >>> parse_layers("--layers", "relu1_1,pool1=0.5")
         {'relu1_1': 1.0, 'pool1': 0.5}
     """
@@ -86,7 +86,7 @@ def parse_numbers(option: str, text: str) -> list[float]:
     """Numbers of at least 0 from "1,2.5".
 
     Example:
-        >>> from cnnfast.cli._parsing import parse_numbers
+        >>> from cnnfast.cli.base.parsing import parse_numbers
         >>> parse_numbers("--blend", "1,2.5")
         [1.0, 2.5]
     """
@@ -122,7 +122,7 @@ def checkpoint_of(output: Path, named: Path | None) -> Path:
     """The file of checkpoints, named or not.
 
     Example:
-        >>> from cnnfast.cli._parsing import checkpoint_of
+        >>> from cnnfast.cli.base.parsing import checkpoint_of
         >>> checkpoint_of(Path("a/out.png"), None).name
         'out.checkpoint.pt'
     """

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnfast.cli import _run
-from cnnfast.cli._parsing import parse_choice, parse_device, parse_layers, parse_numbers, parse_size
-from cnnfast.cli._run import Job
-from cnnfast.cli._session import Session
+from cnnfast.cli.style.transfer import picture_run as run
+from cnnfast.cli.base.parsing import parse_choice, parse_device, parse_layers, parse_numbers, parse_size
+from cnnfast.cli.style.picture_run import Job
+from cnnfast.cli.base.session import Session
 from cnnfast.images import is_grey, load_image, resize
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS

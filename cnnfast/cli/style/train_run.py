@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from cnnfast.cli._parsing import describe_device, parse_choice, parse_device
-from cnnfast.cli._run import NETWORKS
-from cnnfast.cli._training import TrainingOptions, Watch, check_least, check_training, run_training
+from cnnfast.cli.base.parsing import describe_device, parse_choice, parse_device
+from cnnfast.cli.style.picture_run import NETWORKS
+from cnnfast.cli.base.training import TrainingOptions, Watch, check_least, check_training, run_training
 from cnnfast.images import find_pictures
 from cnnfast.models.style.feed_forward.data import CROPS
 from cnnfast.models.style.feed_forward.files import check_model_path

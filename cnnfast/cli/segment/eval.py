@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cnnfast._rooms import import_room
-from cnnfast.cli._options import Device
-from cnnfast.cli._segment_options import (
+from cnnfast.cli.base.options import Device
+from cnnfast.cli.segment.options import (
     Annotations,
     Data,
     DataFormat,
@@ -46,6 +46,6 @@ def evaluate(
     What cannot be read is named and skipped, and the status is 2 in the end.
     """
     words = dict(locals())
-    room = import_room("cnnfast.cli._segment_eval")
+    room = import_room("cnnfast.cli.segment.eval_run")
     status: int = room.run(room.Options(**words))
     return status

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from rich.console import Console
 from torch import Tensor
 
-from cnnfast.cli._parsing import check_output
-from cnnfast.cli._progress import format_seconds
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import check_output
+from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import ImageError, find_pictures, load_image
 from cnnfast.images.writing import picture_format
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnfast.cli._parsing import check_output, check_share, parse_choice, parse_device
-from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import check_output, check_share, parse_choice, parse_device
+from cnnfast.cli.base.pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.detection.coco_files import CocoPredictions
 from cnnfast.detection.drawing import draw_instances

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cnnfast.cli._parsing import check_output, check_share, describe_device, parse_device
-from cnnfast.cli._segment_data import CITYSCAPES, DataOptions, open_data
-from cnnfast.cli._segment_train import classes_of
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import check_output, check_share, describe_device, parse_device
+from cnnfast.cli.segment.data import CITYSCAPES, DataOptions, open_data
+from cnnfast.cli.segment.train_run import classes_of
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS
 from cnnfast.detection.coco_files import write_json
 from cnnfast.detection.data.catalogue import InstanceDataset

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cnnfast._rooms import import_room
-from cnnfast.cli._options import Alpha, Device
-from cnnfast.cli._segment_options import Decode, MaskThreshold, MaxDetections, Model
+from cnnfast.cli.base.options import Alpha, Device
+from cnnfast.cli.segment.options import Decode, MaskThreshold, MaxDetections, Model
 
 
 def predict(
@@ -38,6 +38,6 @@ def predict(
     What cannot be read is named and skipped, and the status is 2 in the end.
     """
     words = dict(locals())
-    room = import_room("cnnfast.cli._segment_predict")
+    room = import_room("cnnfast.cli.segment.predict_run")
     status: int = room.run(room.Options(**words))
     return status

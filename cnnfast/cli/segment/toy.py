@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cnnfast._rooms import import_room
-from cnnfast.cli._options import Device, Picture
+from cnnfast.cli.base.options import Device, Picture
 
 
 def toy(
@@ -27,7 +27,7 @@ def toy(
     larger window that the object mask network fills. Prints a table and writes a picture with examples.
     """
     words = dict(locals())
-    room = import_room("cnnfast.cli._segment_toy")
+    room = import_room("cnnfast.cli.segment.toy_run")
     try:
         status: int = room.run(room.Options(**words))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnfast.cli._parsing import parse_choice
+from cnnfast.cli.base.parsing import parse_choice
 from cnnfast.detection.data.catalogue import (
     AnnotationError,
     CityscapesInstances,

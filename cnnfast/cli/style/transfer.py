@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cnnfast.cli._options import (
+from cnnfast.cli.base.options import (
     Checkpoint,
     CheckpointEvery,
     ComputeDtype,
@@ -22,7 +22,7 @@ from cnnfast.cli._options import (
     Resume,
     Weights,
 )
-from cnnfast.cli._style_run import Options, run
+from cnnfast.cli.style.transfer_run import Options, run
 
 
 def style(

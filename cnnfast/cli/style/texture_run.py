@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cnnfast.cli import _run
-from cnnfast.cli._parsing import parse_crop, parse_device, parse_layers, parse_size, scaled_size
-from cnnfast.cli._run import Job
-from cnnfast.cli._session import Session
+from cnnfast.cli.style.transfer import picture_run as run
+from cnnfast.cli.base.parsing import parse_crop, parse_device, parse_layers, parse_size, scaled_size
+from cnnfast.cli.style.picture_run import Job
+from cnnfast.cli.base.session import Session
 from cnnfast.images import is_grey, load_image
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.models.style.picture.schedule import PRESETS

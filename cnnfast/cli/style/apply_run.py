@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cnnfast._extension import fast_dtype
-from cnnfast.cli._parsing import parse_choice, parse_device, parse_size
-from cnnfast.cli._pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import parse_choice, parse_device, parse_size
+from cnnfast.cli.base.pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.models.style.feed_forward.apply import apply_style
 from cnnfast.models.style.feed_forward.files import StyleModel, load_style_network

@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from cnnfast.cli._progress import LiveLine, format_seconds
+from cnnfast.cli.base.progress import LiveLine, format_seconds
 
 
 class StepReporter(LiveLine):

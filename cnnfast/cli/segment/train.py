@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnnfast._rooms import import_room
-from cnnfast.cli._options import (
+from cnnfast.cli.base.options import (
     Checkpoint,
     Device,
     Devices,
@@ -24,7 +24,7 @@ from cnnfast.cli._options import (
     TrainingSteps,
     Workers,
 )
-from cnnfast.cli._segment_options import Annotations, Data, DataFormat, Objects, Pictures, Side, Split
+from cnnfast.cli.segment.options import Annotations, Data, DataFormat, Objects, Pictures, Side, Split
 
 
 def train(
@@ -106,6 +106,6 @@ def train(
     Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.
     """
     words = dict(locals())
-    room = import_room("cnnfast.cli._segment_train")
+    room = import_room("cnnfast.cli.segment.train_run")
     status: int = room.run(room.Options(**words))
     return status

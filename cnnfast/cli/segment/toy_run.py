@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 import cnnfast
-from cnnfast.cli._parsing import check_output, check_seed, describe_device, parse_device
-from cnnfast.cli._progress import format_seconds
-from cnnfast.cli._steps import StepReporter
+from cnnfast.cli.base.parsing import check_output, check_seed, describe_device, parse_device
+from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.images.writing import picture_format
 from cnnfast.detection.coco_files import write_json
