@@ -54,11 +54,11 @@ class CudaPlan:
 
 
 def version() -> str:
-    """Returns the package version, which is written once, in ``cnnfast/__init__.py``."""
-    text = (ROOT / "cnnfast" / "__init__.py").read_text(encoding="utf-8")
+    """Returns the package version, which is written once, in ``cnnfast/_version.py``."""
+    text = (ROOT / "cnnfast" / "_version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise BuildError('expected a line __version__ = "..." in cnnfast/__init__.py, got none')
+        raise BuildError('expected a line __version__ = "..." in cnnfast/_version.py, got none')
     return found.group(1)
 
 

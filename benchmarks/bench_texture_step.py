@@ -13,11 +13,11 @@ from benchmarks.common import Call, Case, Effort, Implementation, measure, recor
 from benchmarks.plain_texture import RELATIVE_FACTOR, PlainTextureLoss, PlainVGG, plain_synthesis
 from benchmarks.vgg_work import WIDTHS, texture_work
 from cnnfast._extension import fast_dtype
-from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.features.choice import TEXTURE_LAYERS, VGGFeatures
-from cnnfast.models.style.picture.objective import TextureObjective
+from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.models.style.picture.levels import RunProgress
-from cnnfast.models.style.picture.schedule import PRESETS
+from cnnfast.models.style.texture.objective import TextureObjective
+from cnnfast.models.style.texture.schedule import PRESETS
 from cnnfast.models.style.texture.synthesis import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 

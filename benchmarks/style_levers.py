@@ -14,9 +14,9 @@ from benchmarks.bench_texture_step import has_bfloat16
 from benchmarks.plain_texture import PlainVGG, gram
 from benchmarks.processes import After
 from benchmarks.style_programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective, run_cnnfast
+from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.images import load_image
 from cnnfast.models.style.picture import settings
-from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.weights import VGGWeights, load_vgg
 
 # In this order; each is measured on top of those before it.

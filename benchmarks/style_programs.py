@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from benchmarks import peers
 from benchmarks.bench_texture_step import has_bfloat16, random_vgg19
 from benchmarks.processes import After
-from cnnfast.images import load_image, resize, save_image
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
-from cnnfast.models.style.transfer.presets import STYLE_PRESETS
+from cnnfast.images import load_image, resize, save_image
 from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
+from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.stylize import style_network, stylize
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, load_vgg, vgg_convolution_names, vgg_layer_names
 

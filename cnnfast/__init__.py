@@ -16,9 +16,8 @@ from types import ModuleType
 
 import torch  # noqa: F401  (its libraries must be loaded before the extension's)
 
-__version__ = "0.1.0"
-
 from cnnfast._extension import build_info, cpu_capability
+from cnnfast._version import __version__
 
 __all__ = ["__version__", "build_info", "cpu_capability"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-import cnnfast
+from cnnfast._version import __version__
 
 __all__ = ["build_info", "cpu_capability", "cuda_error"]
 
@@ -73,10 +73,10 @@ try:
 except ImportError as error:
     raise ImportError(_explain(error)) from error
 
-if build_info()["version"] != cnnfast.__version__:
+if build_info()["version"] != __version__:
     raise ImportError(
         f"cnnfast: the compiled extension is of version {build_info()['version']} but the Python files are of version "
-        f"{cnnfast.__version__}. Rebuild it: {_REBUILD} ."
+        f"{__version__}. Rebuild it: {_REBUILD} ."
     )
 
 importlib.import_module("cnnfast._precision")

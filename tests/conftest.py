@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import emulation
 import numpy as np
 import pytest
 import torch
 
 from cnnfast import _extension
 from cnnfast.weights import vgg_convolution_names
-
-PARITY = Path(__file__).parent / "parity"
+from tests.cuda_emulation import emulation
+from tests.parity import PARITY
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -21,10 +21,10 @@ TOTAL_SECONDS = 530.0
 SANITIZER_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # Each kernel once or more in every dtype and layout; a sanitizer slows a kernel down a hundred times and more.
 SANITIZED = (
-    "tests/ops/test_gram_values.py",
-    "tests/ops/test_gram_tensor_cores.py",
-    "tests/ops/test_distance_values.py",
-    "tests/ops/test_discs_values.py",
+    "tests/ops/gram/test_values.py",
+    "tests/ops/gram/test_tensor_cores.py",
+    "tests/ops/distance/test_values.py",
+    "tests/ops/discs/test_values.py",
     "-k",
     "cuda and (test_every_combination_of_arguments or TestTensorCores)",
 )

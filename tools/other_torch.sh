@@ -17,4 +17,4 @@ cp -r "$root/tests" "$root/pyproject.toml" "$folder"
 cd "$folder"
 "$python" -c "import cnnfast, torch; print('torch', torch.__version__, 'runs', cnnfast.build_info())"
 "$python" -m pytest -p no:cacheprovider --quiet tests/reference \
-  tests/ops/test_*_{contracts,errors,gradients,parity,transforms}.py tests/ops/test_{convolution,pooling}.py
+  tests/ops/*/test_{contracts,errors,gradients,parity,transforms}.py tests/ops/test_{convolution,pooling}.py

@@ -23,9 +23,9 @@ sanitized() { # sanitized PYTHON ARGUMENTS
 if [ "$#" -gt 0 ]; then
   best=("$@") others=("$@")
 else
-  values=(tests/ops/test_{distance_values,discs_values,convolution,pooling}.py)
-  best=(tests/ops/test_gram_values.py tests/ops/test_gram_parity.py "${values[@]}")
-  others=(tests/ops/test_gram_values.py::TestAgainstTwin "${values[@]}")
+  values=(tests/ops/{distance,discs}/test_values.py tests/ops/test_{convolution,pooling}.py)
+  best=(tests/ops/gram/test_values.py tests/ops/gram/test_parity.py "${values[@]}")
+  others=(tests/ops/gram/test_values.py::TestAgainstTwin "${values[@]}")
 fi
 tests=("${best[@]}")
 highest=$(sanitized -c "from cnnfast._extension import cpu_capability; print(cpu_capability())")

@@ -16,7 +16,7 @@ import skimage.data
 import torch
 
 from cnnfast.images import load_image, save_image, side_by_side
-from cnnfast.models.style.picture.schedule import PRESETS
+from cnnfast.models.style.texture.schedule import PRESETS
 from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 SIDE = 128

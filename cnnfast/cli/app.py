@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import typer
 
 from cnnfast.cli import info, weights
-from cnnfast.cli.style.transfer import feed_forward as fast_style
-from cnnfast.cli.segment.app import app as segment
-from cnnfast.cli.style.transfer import transfer as style
-from cnnfast.cli.style.transfer import texture
+from cnnfast.cli.segment import app as segment
+from cnnfast.cli.style import feed_forward as fast_style
+from cnnfast.cli.style import texture
+from cnnfast.cli.style import transfer as style
 
 _DEBUG = "--debug"
 # What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.

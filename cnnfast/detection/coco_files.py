@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from cnnfast._atomic import atomic_write
+from cnnfast.detection.metrics import to_coco_results
 from cnnfast.detection.run_length import coco_masks
-from cnnfast.detection.metrics.catalogue import to_coco_results
 
 
 class CocoPredictions:

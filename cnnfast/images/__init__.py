@@ -4,7 +4,8 @@ from cnnfast.images.errors import ImageError
 from cnnfast.images.folder import find_pictures
 from cnnfast.images.histogram import match_histogram
 from cnnfast.images.layout import is_grey, resize, side_by_side, size_for
-from cnnfast.images.reading import MAX_PIXELS, load_image
+from cnnfast.images.limits import MAX_PIXELS
+from cnnfast.images.reading import load_image
 from cnnfast.images.writing import save_image
 
 __all__ = [

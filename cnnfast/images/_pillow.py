@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cnnfast._memory import available_memory
 from cnnfast.images.errors import ImageError
-from cnnfast.images.reading import MAX_PIXELS, check_range
+from cnnfast.images.limits import MAX_PIXELS, check_range
 
 logger = logging.getLogger(__name__)
 

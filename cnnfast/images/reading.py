@@ -12,14 +12,12 @@ from torch import Tensor
 
 from cnnfast.images.errors import ImageError, check_pillow
 from cnnfast.images.layout import resize
+from cnnfast.images.limits import check_range
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     Source = str | os.PathLike[str] | Image | np.ndarray | Tensor
-
-MAX_PIXELS = 1_000_000_000
-"""Largest picture that is read, in px. A small file can unfold to more than any memory (a decompression bomb)."""
 
 _UNIT = {np.dtype("uint8"): 255, np.dtype("uint16"): 65535, np.dtype("bool"): 1}
 
@@ -126,11 +124,3 @@ def _from_tensor(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         raise TypeError(f"load_image: expected a tensor of bool, uint8, uint16 or floats, got {tensor.dtype}")
     return check_range(tensor.to(torch.float32, copy=True), "a tensor of floating-point")
-
-
-def check_range(values: Tensor, what: str, unit: int = 1) -> Tensor:
-    """Values of 0..unit divided by the unit, in place; anything outside, and NaN, is an `ImageError`."""
-    low, high = (float(v) for v in torch.aminmax(values))
-    if not (low >= 0 and high <= unit):
-        raise ImageError(f"load_image: expected {what} values of 0..{unit}, got {low:g} to {high:g}")
-    return values.div_(unit)

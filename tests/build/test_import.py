@@ -105,8 +105,8 @@ import cnnfast
 
     def test_of_another_version(self, copy, tmp_path):
         shutil.copy(_C.__file__, copy)
-        init = copy / "__init__.py"
-        init.write_text(init.read_text().replace(f'"{cnnfast.__version__}"', '"99.0.0"'))
+        version = copy / "_version.py"
+        version.write_text(version.read_text().replace(f'"{cnnfast.__version__}"', '"99.0.0"'))
         expected = f"extension is of version {cnnfast.__version__} but the Python files are of version 99.0.0"
         assert expected in self.import_error(copy, tmp_path)
 

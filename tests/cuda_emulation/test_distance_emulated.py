@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import emulation
 import pytest
 import torch
-from emulated_cases import emulated
 
 from cnnfast import reference
+from tests.cuda_emulation import emulation
+from tests.cuda_emulation.emulated_cases import emulated
 
 pytestmark = pytest.mark.skipif(
     not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import itertools
 
-import emulation
 import pytest
 import torch
-from emulated_cases import DTYPES, FORWARD, GRADIENT, LAYOUTS, NORMALIZE, Exact, emulated, features, pixel_weights
-from gram_cases import random_tensor, relative_error, relu_features
+
+from tests.cuda_emulation import emulation
+from tests.cuda_emulation.emulated_cases import (
+    DTYPES,
+    FORWARD,
+    GRADIENT,
+    LAYOUTS,
+    NORMALIZE,
+    Exact,
+    emulated,
+    features,
+    pixel_weights,
+)
+from tests.ops.gram.cases import random_tensor, relative_error, relu_features
 
 pytestmark = pytest.mark.skipif(
     not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"

@@ -5,12 +5,13 @@ Their sums are cut off as on an A100, so the bounds here hold with the least exa
 
 from __future__ import annotations
 
-import emulation
 import pytest
 import torch
 import torch._dynamo.testing
-from emulated_cases import LAYOUTS, Exact, emulated, features
-from gram_cases import random_tensor, relative_error, relu_features
+
+from tests.cuda_emulation import emulation
+from tests.cuda_emulation.emulated_cases import LAYOUTS, Exact, emulated, features
+from tests.ops.gram.cases import random_tensor, relative_error, relu_features
 
 pytestmark = pytest.mark.skipif(
     not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import emulation
 import pytest
 import torch
-from gram_cases import random_tensor
+
+from tests.cuda_emulation import emulation
+from tests.ops.gram.cases import random_tensor
 
 pytestmark = pytest.mark.skipif(
     not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"

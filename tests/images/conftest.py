@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from image_cases import HEIGHT, WIDTH, noise
+
+from tests.images.image_cases import HEIGHT, WIDTH, noise
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ import zlib
 
 import pytest
 import torch
-from image_cases import noise
 from PIL import Image
 
 from cnnfast import images
 from cnnfast.images import ImageError, load_image
+from tests.images.image_cases import noise
 
 
 def png_header(width: int, height: int) -> bytes:

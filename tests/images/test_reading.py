@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 import torch
-from image_cases import HEIGHT, WIDTH, bytes_of, noise
 from PIL import Image, ImageCms
 
 from cnnfast.images import ImageError, is_grey, load_image
+from tests.images.image_cases import HEIGHT, WIDTH, bytes_of, noise
 
 
 class TestModes:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_cases import bytes_of, noise
 from PIL import Image
 
 from cnnfast.images import ImageError, load_image, save_image
+from tests.images.image_cases import bytes_of, noise
 
 
 def read_sixteen_bits(path: Path, channels: int) -> np.ndarray:

@@ -8,8 +8,9 @@ import pickle
 
 import pytest
 import torch
-from layer_cases import CASES, WITH_TARGET, random
 from torch.autograd import gradcheck, gradgradcheck
+
+from tests.layers.layer_cases import CASES, WITH_TARGET, random
 
 every_layer = pytest.mark.parametrize("name", CASES)
 # A texture loss sees an image; its extractor decides the dtype of the features.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_cases import random
 
 from cnnfast.layers import ContentLoss, MeanFeatureLoss, ScaledMSELoss
+from tests.layers.layer_cases import random
 
 
 def captured(loss, features):

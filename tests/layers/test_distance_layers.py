@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ import torch
 
 from cnnfast import ops
 from cnnfast.layers import BinsToMask, InverseDistanceTransform, MaskToBins
+from tests.parity import PARITY
 
-PARITY = Path(__file__).parents[1] / "parity" / "bais"
 MASK_7X7 = torch.tensor(
     [[int(c) for c in row] for row in ["0000000", "0111100", "0111100", "0111110", "0111110", "0111110", "0000000"]]
 )
@@ -50,7 +49,7 @@ class TestRestoration:
 
     @pytest.mark.parametrize("case", range(20))
     def test_published_bins(self, case):
-        with np.load(PARITY / "codec.npz") as arrays:
+        with np.load(PARITY / "bais" / "codec.npz") as arrays:
             mask, bins, R, K = (arrays[f"c{case}/{name}"] for name in ("mask", "bins", "R", "K"))
         layer = MaskToBins(int(R), int(K))
         np.testing.assert_array_equal(layer(torch.as_tensor(mask)), bins)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_cases import random
 
 from cnnfast.layers import StyleLoss
 from cnnfast.ops import gram_matrix, gram_mse_loss
+from tests.layers.layer_cases import random
 
 
 def captured(source, **options):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS, VGGFeatures
+from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
 from cnnfast.weights import VGGWeights
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_cases import TinyFeatures, random
 
 from cnnfast.layers import StyleLoss, TextureLoss
 from cnnfast.ops import gram_matrix
+from tests.layers.layer_cases import TinyFeatures, random
 
 LAYERS = {"first": 1.0, "second": 2.0}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_cases import random
 
 from cnnfast.layers import TVLoss
+from tests.layers.layer_cases import random
 
 KINDS = ("l1mean", "l1", "l2", "iso", "nine")
 every_kind = pytest.mark.parametrize("kind", KINDS)

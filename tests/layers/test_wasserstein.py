@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_cases import random
 
 from cnnfast.layers import WassersteinStyleLoss
 from cnnfast.layers.style._matrix_sqrt import matrix_sqrt
+from tests.layers.layer_cases import random
 
 
 def positive(*shape, seed=0):

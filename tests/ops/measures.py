@@ -58,15 +58,15 @@ def peak_bytes(function):
 
 
 def run_script(capability, *arguments):
-    """Python with these arguments, with this CPU capability and the modules of this folder."""
-    paths = [str(Path(cnnfast.__file__).parents[1]), str(Path(__file__).parent)]
+    """Python with these arguments, with this CPU capability and the modules of the tests."""
+    paths = [str(Path(cnnfast.__file__).parents[1]), str(Path(__file__).parents[2])]
     environment = os.environ | {"CNNFAST_CPU_CAPABILITY": capability, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
 
-def results_with_capability(script, capability, path):
-    """What a script that saves its results finds with this capability, after a check that it had it."""
-    process = run_script(capability, str(script), str(path))
+def results_with_capability(module, capability, path):
+    """What a module that saves its results finds with this capability, after a check that it had it."""
+    process = run_script(capability, "-m", module, str(path))
     assert process.returncode == 0, process.stderr
     found = torch.load(path)
     best = CAPABILITIES.index(_C.cpu_capability())

@@ -10,13 +10,13 @@ import itertools
 
 import pytest
 import torch
-from gram_cases import random_tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from cnnfast import ops, reference
+from tests.ops.gram.cases import random_tensor
 
 assert_same = torch.testing.assert_close
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from distance_cases import bins_of, random_labels, random_mask, squared_distances
 
 from cnnfast.reference import mask_to_bins, truncated_distance_transform
+from tests.ops.distance.cases import bins_of, random_labels, random_mask, squared_distances
 
 BORDERS = pytest.mark.parametrize("border", ["none", "background"])
 

@@ -15,9 +15,10 @@ import torch
 from rich.console import Console
 
 import cnnfast
+from cnnfast.cli.base.history import check_plot, plot_history, write_history
 from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, parse_choice
 from cnnfast.cli.base.progress import format_seconds
-from cnnfast.cli.base.session import check_plot, plot_history, signals_to, write_history
+from cnnfast.cli.base.signals import signals_to
 from cnnfast.cli.base.steps import StepReporter
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Watch:
         self._reporter, self._terms = reporter, terms
 
     def __call__(self, progress: Progress) -> bool:
+        """Takes note of a step; returns whether a signal has asked to stop."""
         if self.last is None:
             self._reporter.begin(progress.step - 1)
         self.last = progress

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from cnnfast.cli.segment.app import eval as segment_eval
-from cnnfast.cli.segment.app import predict as segment_predict
-from cnnfast.cli.segment.app import toy as segment_toy
-from cnnfast.cli.segment.app import train as segment_train
+from cnnfast.cli.segment import eval as segment_eval
+from cnnfast.cli.segment import predict as segment_predict
+from cnnfast.cli.segment import toy as segment_toy
+from cnnfast.cli.segment import train as segment_train
 
 app = typer.Typer(
     help="Train networks that find objects and their masks, find them in pictures, and measure how well.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnfast.cli.base.parsing import parse_choice
-from cnnfast.detection.data.catalogue import (
+from cnnfast.detection.data import (
     AnnotationError,
     CityscapesInstances,
     CocoInstances,

@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.console import Console
 
 from cnnfast.cli.base.parsing import check_output, check_share, describe_device, parse_device
+from cnnfast.cli.base.steps import StepReporter
 from cnnfast.cli.segment.data import CITYSCAPES, DataOptions, open_data
 from cnnfast.cli.segment.train_run import classes_of
-from cnnfast.cli.base.steps import StepReporter
-from cnnfast.models.instance_segmentation.architectures import CLASSLESS
 from cnnfast.detection.coco_files import write_json
-from cnnfast.detection.data.catalogue import InstanceDataset
-from cnnfast.models.instance_segmentation.evaluation import Evaluation, evaluate
+from cnnfast.detection.data import InstanceDataset
+from cnnfast.detection.evaluation import Evaluation, evaluate
+from cnnfast.models.instance_segmentation.architectures import CLASSLESS
 from cnnfast.models.instance_segmentation.model_files import SegmentationModel, load_model
-from cnnfast.models.instance_segmentation.prediction import choose_decoding
+from cnnfast.models.instance_segmentation.object_masks.decoding import choose_decoding
 
 
 @dataclass(kw_only=True)

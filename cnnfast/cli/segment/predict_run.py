@@ -9,11 +9,12 @@ from pathlib import Path
 from cnnfast.cli.base.parsing import check_output, check_share, parse_choice, parse_device
 from cnnfast.cli.base.pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
 from cnnfast.cli.base.steps import StepReporter
-from cnnfast.images import save_image
 from cnnfast.detection.coco_files import CocoPredictions
 from cnnfast.detection.drawing import draw_instances
+from cnnfast.detection.prediction import predict_instances
+from cnnfast.images import save_image
 from cnnfast.models.instance_segmentation.model_files import SegmentationModel, load_model
-from cnnfast.models.instance_segmentation.prediction import choose_decoding, predict_instances
+from cnnfast.models.instance_segmentation.object_masks.decoding import choose_decoding
 
 
 @dataclass(kw_only=True)

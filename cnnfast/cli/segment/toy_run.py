@@ -16,9 +16,9 @@ import cnnfast
 from cnnfast.cli.base.parsing import check_output, check_seed, describe_device, parse_device
 from cnnfast.cli.base.progress import format_seconds
 from cnnfast.cli.base.steps import StepReporter
+from cnnfast.detection.coco_files import write_json
 from cnnfast.images import save_image
 from cnnfast.images.writing import picture_format
-from cnnfast.detection.coco_files import write_json
 from cnnfast.models.instance_segmentation.toy import (
     ToyResult,
     ToyRun,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnfast.cli.base.parsing import describe_device, parse_device
-from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, open_data
 from cnnfast.cli.base.training import TrainingOptions, Watch, check_least, check_training, run_training
+from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, open_data
+from cnnfast.detection.data import InstanceDataset
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, default_sizes
-from cnnfast.detection.data.catalogue import InstanceDataset
 from cnnfast.models.instance_segmentation.model_files import check_model_path
 from cnnfast.models.instance_segmentation.training import Recipe, train_segmentation
 

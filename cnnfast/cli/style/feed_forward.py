@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cnnfast.cli.style.transfer import apply_run as fast_style_apply
-from cnnfast.cli.style.transfer import train_run as fast_style_train
 from cnnfast.cli.base.options import (
     Alpha,
     Checkpoint,
@@ -28,6 +26,7 @@ from cnnfast.cli.base.options import (
     Workers,
 )
 from cnnfast.cli.base.parsing import check_output, parse_device, parse_size
+from cnnfast.cli.style import apply_run, train_run
 
 app = typer.Typer(
     help="Train a network that gives pictures a style in a single pass, apply it, or export it.", rich_markup_mode=None
@@ -73,7 +72,7 @@ def train(
 
     Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.
     """
-    return _fast_style_train.run(_fast_style_train.Options(**locals()))
+    return train_run.run(train_run.Options(**locals()))
 
 
 @app.command()
@@ -103,7 +102,7 @@ def apply(
     Pictures keep their size. In a folder they keep their names and places, so the frames of a video stay in order. What
     cannot be read is named and skipped, and the status is 2 in the end.
     """
-    return _fast_style_apply.run(_fast_style_apply.Options(**locals()))
+    return apply_run.run(apply_run.Options(**locals()))
 
 
 @app.command()
@@ -113,8 +112,8 @@ def export(
     size: Annotated[str | None, typer.Option(help="fix the size to WIDTHxHEIGHT px; default: any")] = None,
 ) -> None:
     """Write a network as ONNX: RGB pictures in [0,1] of any size in, the same out."""
-    from cnnfast.models.style.feed_forward.onnx import export_onnx
     from cnnfast.models.style.feed_forward.files import load_style_network
+    from cnnfast.models.style.feed_forward.onnx import export_onnx
 
     fixed = None
     if size is not None:

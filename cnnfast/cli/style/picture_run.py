@@ -15,14 +15,16 @@ from torch import Tensor, nn
 
 import cnnfast
 from cnnfast._extension import fast_dtype
+from cnnfast.cli.base.history import check_plot, plot_history, write_history
 from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_choice, parse_size
-from cnnfast.cli.base.progress import Reporter, format_seconds
-from cnnfast.cli.base.session import Session, Stopped, check_plot, plot_history, write_history
+from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.style.progress import Reporter
+from cnnfast.cli.style.session import Session, Stopped
+from cnnfast.features.choice import network_kind
 from cnnfast.images import save_image, side_by_side
 from cnnfast.images.writing import picture_format
-from cnnfast.models.style.picture.memory import estimate_memory, plan_tile
-from cnnfast.features.choice import network_kind
 from cnnfast.models.style.picture.levels import AnyLevel
+from cnnfast.models.style.picture.memory import estimate_memory, plan_tile
 from cnnfast.models.style.picture.settings import OPTIMIZERS
 
 NETWORKS = ("auto", "random", "vgg16", "vgg19")

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cnnfast.cli.style.transfer import picture_run as run
 from cnnfast.cli.base.parsing import parse_crop, parse_device, parse_layers, parse_size, scaled_size
+from cnnfast.cli.style import picture_run
 from cnnfast.cli.style.picture_run import Job
-from cnnfast.cli.base.session import Session
+from cnnfast.cli.style.session import Session
 from cnnfast.images import is_grey, load_image
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
-from cnnfast.models.style.picture.schedule import PRESETS
 from cnnfast.models.style.picture.settings import choose_extractor
+from cnnfast.models.style.texture.schedule import PRESETS
 from cnnfast.models.style.texture.synthesis import plan_texture, synthesize_texture
 
 
 @dataclass(kw_only=True)
-class Options(_run.Options):
+class Options(picture_run.Options):
     """The words of the command line, as typed."""
 
     sample: Path
@@ -47,7 +47,7 @@ def run(options: Options) -> int:
     """Checks everything, synthesises, writes the files; returns the exit status."""
     if options.size is not None and options.scale is not None:
         raise ValueError("--size, --scale: expected one of them, got both")
-    return _run.run(options, lambda: prepare(options))
+    return picture_run.run(options, lambda: prepare(options))
 
 
 def prepare(options: Options) -> Job:

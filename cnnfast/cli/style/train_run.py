@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from cnnfast.cli.base.parsing import describe_device, parse_choice, parse_device
-from cnnfast.cli.style.picture_run import NETWORKS
 from cnnfast.cli.base.training import TrainingOptions, Watch, check_least, check_training, run_training
+from cnnfast.cli.style.picture_run import NETWORKS
 from cnnfast.images import find_pictures
 from cnnfast.models.style.feed_forward.data import CROPS
-from cnnfast.models.style.feed_forward.files import check_model_path
 from cnnfast.models.style.feed_forward.examples_network import CHANNELS, TransformerNet
+from cnnfast.models.style.feed_forward.files import check_model_path
 
 
 @dataclass(kw_only=True)

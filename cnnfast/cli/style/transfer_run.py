@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnfast.cli.style.transfer import picture_run as run
 from cnnfast.cli.base.parsing import parse_choice, parse_device, parse_layers, parse_numbers, parse_size
+from cnnfast.cli.style import picture_run
 from cnnfast.cli.style.picture_run import Job
-from cnnfast.cli.base.session import Session
+from cnnfast.cli.style.session import Session
 from cnnfast.images import is_grey, load_image, resize
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
+from cnnfast.models.style.picture.tiling import size_of
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import GUIDES, StyleRegions
 from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS
-from cnnfast.models.style.picture.tiling import size_of
 from cnnfast.models.style.transfer.stylize import plan_stylize, style_network, stylize
 
 _STARTS = ("content", "noise")
 
 
 @dataclass(kw_only=True)
-class Options(_run.Options):
+class Options(picture_run.Options):
     """The words of the command line, as typed."""
 
     content: Path
@@ -63,7 +63,7 @@ class Options(_run.Options):
 def run(options: Options) -> int:
     """Checks everything, stylises, writes the files; returns the exit status."""
     check_style(options)
-    return _run.run(options, lambda: prepare(options))
+    return picture_run.run(options, lambda: prepare(options))
 
 
 def check_style(options: Options) -> None:

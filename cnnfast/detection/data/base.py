@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cnnfast.images import load_image
 from cnnfast.detection.boxes import tight_boxes
+from cnnfast.images import load_image
 
 Target = dict[str, Tensor]
 """Ground truth of a picture; see `InstanceDataset`."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from cnnfast.images.labels import load_labels
 from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
@@ -15,6 +14,7 @@ from cnnfast.detection.data.base import (
     check_folder,
     split_objects,
 )
+from cnnfast.images.labels import load_labels
 
 CITYSCAPES_CATEGORIES = {
     24: "person",
@@ -64,7 +64,7 @@ class CityscapesInstances(InstanceDataset):
         >>> import tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.detection.data.catalogue import CityscapesInstances
+        >>> from cnnfast.detection.data import CityscapesInstances
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     pictures, labels = (Path(folder, part, "val", "ulm") for part in ("leftImg8bit", "gtFine"))
         ...     pictures.mkdir(parents=True), labels.mkdir(parents=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnfast.images import MAX_PIXELS
-from cnnfast.detection.run_length import coco_masks
 from cnnfast.detection.data.base import AnnotationError, InstanceDataset, Objects, read_text
+from cnnfast.detection.run_length import coco_masks
+from cnnfast.images import MAX_PIXELS
 
 _LARGEST_NUMBER = 1e15
 
@@ -46,7 +46,7 @@ class CocoInstances(InstanceDataset):
         >>> import json, tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.detection.data.catalogue import CocoInstances
+        >>> from cnnfast.detection.data import CocoInstances
         >>> square = {"image_id": 7, "category_id": 3, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]], "iscrowd": 0}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_image(torch.zeros(3, 5, 6), f"{folder}/a.png")

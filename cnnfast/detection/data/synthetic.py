@@ -54,7 +54,7 @@ def synthetic_instances(seed: int, size: int = 64, n: int = 1) -> tuple[Tensor, 
         ValueError: a size below 32, a negative seed or n, or more shapes than find a place.
 
     Example:
-        >>> from cnnfast.detection.data.catalogue import synthetic_instances
+        >>> from cnnfast.detection.data import synthetic_instances
         >>> picture, target = synthetic_instances(0, n=2)
         >>> picture.shape, target["masks"].shape
         (torch.Size([3, 64, 64]), torch.Size([2, 64, 64]))
@@ -73,7 +73,7 @@ class SyntheticInstances(InstanceDataset):
         objects: shapes in each.
 
     Example:
-        >>> from cnnfast.detection.data.catalogue import SyntheticInstances
+        >>> from cnnfast.detection.data import SyntheticInstances
         >>> data = SyntheticInstances(3, size=128, objects=4)
         >>> len(data), data[2][1]["labels"].shape
         (3, torch.Size([4]))
@@ -131,7 +131,7 @@ def perturb_boxes(
     Example:
         >>> import torch
         >>> from torchvision.ops import box_iou
-        >>> from cnnfast.detection.data.catalogue import perturb_boxes
+        >>> from cnnfast.detection.data import perturb_boxes
         >>> boxes = torch.tensor([[10.0, 10.0, 30.0, 40.0]])
         >>> moved = perturb_boxes(boxes, (64, 64), (0.5, 0.6), torch.Generator().manual_seed(0))
         >>> bool(0.5 <= box_iou(boxes, moved) <= 0.6)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnfast.images.labels import load_labels
 from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
@@ -20,6 +19,7 @@ from cnnfast.detection.data.base import (
     read_names,
     split_objects,
 )
+from cnnfast.images.labels import load_labels
 
 VOC_CATEGORIES = (
     "aeroplane",
@@ -69,7 +69,7 @@ class VOCInstances(InstanceDataset):
         >>> import tempfile, torch
         >>> from pathlib import Path
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.detection.data.catalogue import VOCInstances
+        >>> from cnnfast.detection.data import VOCInstances
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for part in ("JPEGImages", "SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
         ...         Path(folder, part).mkdir(parents=True)
@@ -138,7 +138,7 @@ class SBDInstances(InstanceDataset):
         >>> from pathlib import Path
         >>> from scipy.io import savemat
         >>> from cnnfast.images import save_image
-        >>> from cnnfast.detection.data.catalogue import SBDInstances
+        >>> from cnnfast.detection.data import SBDInstances
         >>> numbers = np.array([[0, 1, 1], [2, 2, 0]], dtype=np.uint8)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Path(folder, "img").mkdir(), Path(folder, "inst").mkdir()

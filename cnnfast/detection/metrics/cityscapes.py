@@ -45,7 +45,7 @@ class CityscapesAP:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import CityscapesAP
+        >>> from cnnfast.detection.metrics import CityscapesAP
         >>> mask, labels = torch.ones(1, 10, 10, dtype=torch.bool), torch.tensor([3])
         >>> metric = CityscapesAP()
         >>> truth = {"masks": mask, "labels": labels}
@@ -122,7 +122,7 @@ def cityscapes_ap(predictions: Iterable[Prediction], truths: Iterable[Truth]) ->
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import cityscapes_ap
+        >>> from cnnfast.detection.metrics import cityscapes_ap
         >>> mask, labels = torch.zeros(1, 20, 20, dtype=torch.bool), torch.tensor([1])
         >>> mask[:, :, :13] = True
         >>> found = {"masks": torch.ones_like(mask), "labels": labels, "scores": torch.tensor([0.9])}

@@ -48,7 +48,7 @@ def to_coco_results(
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import to_coco_results
+        >>> from cnnfast.detection.metrics import to_coco_results
         >>> mask = torch.zeros(1, 4, 4, dtype=torch.bool)
         >>> mask[0, 1:3, 2] = True
         >>> found = {"masks": mask, "labels": torch.tensor([1]), "scores": torch.tensor([0.5])}
@@ -74,7 +74,7 @@ class CocoMetrics:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import CocoMetrics
+        >>> from cnnfast.detection.metrics import CocoMetrics
         >>> mask, labels = torch.ones(1, 40, 40, dtype=torch.bool), torch.tensor([1])
         >>> metric = CocoMetrics()
         >>> truth = {"masks": mask, "labels": labels}
@@ -163,7 +163,7 @@ def coco_metrics(
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import coco_metrics
+        >>> from cnnfast.detection.metrics import coco_metrics
         >>> mask, labels = torch.ones(1, 40, 40, dtype=torch.bool), torch.tensor([1])
         >>> found = {"masks": mask, "labels": labels, "scores": torch.tensor([0.9])}
         >>> result = coco_metrics([found], [{"masks": mask, "labels": labels}])
@@ -181,7 +181,7 @@ def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import encode_masks
+        >>> from cnnfast.detection.metrics import encode_masks
         >>> encode_masks(torch.eye(2, dtype=torch.bool)[None])
         [{'size': [2, 2], 'counts': '0120'}]
     """

@@ -33,7 +33,7 @@ def mask_intersections(a: Tensor, b: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import mask_intersections
+        >>> from cnnfast.detection.metrics import mask_intersections
         >>> mask_intersections(torch.tensor([[[1, 1, 0]]]), torch.tensor([[[0, 1, 1]], [[1, 1, 1]]]))
         tensor([[1, 2]])
     """
@@ -62,7 +62,7 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import mask_iou
+        >>> from cnnfast.detection.metrics import mask_iou
         >>> mask_iou(torch.tensor([[[1, 1, 0]]]), torch.tensor([[[0, 1, 1]], [[1, 1, 1]]]))
         tensor([[0.3333, 0.6667]], dtype=torch.float64)
     """
@@ -102,7 +102,7 @@ def boundary_f(a: Tensor, b: Tensor, tol: float = 2.0) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import boundary_f
+        >>> from cnnfast.detection.metrics import boundary_f
         >>> a = torch.zeros(20, 30, dtype=torch.bool)
         >>> a[5:15, 5:15] = True
         >>> boundary_f(a, a.roll(1, 1), 1), boundary_f(a, a.roll(5, 1), 1)

@@ -27,7 +27,7 @@ class AverageRecall:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import AverageRecall
+        >>> from cnnfast.detection.metrics import AverageRecall
         >>> mask = torch.ones(1, 4, 4, dtype=torch.bool)
         >>> metric = AverageRecall((1, 10))
         >>> metric.update({"masks": mask, "scores": torch.tensor([0.9])}, {"masks": mask})
@@ -90,7 +90,7 @@ def average_recall(
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import average_recall
+        >>> from cnnfast.detection.metrics import average_recall
         >>> mask = torch.ones(1, 4, 4, dtype=torch.bool)
         >>> half = mask.clone()
         >>> half[:, :, :2] = False

@@ -47,7 +47,7 @@ class RegionAP:
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import RegionAP
+        >>> from cnnfast.detection.metrics import RegionAP
         >>> mask, labels = torch.ones(1, 4, 4, dtype=torch.bool), torch.tensor([3])
         >>> metric = RegionAP()
         >>> truth = {"masks": mask, "labels": labels}
@@ -129,7 +129,7 @@ def voc_ap_r(
 
     Example:
         >>> import torch
-        >>> from cnnfast.detection.metrics.catalogue import voc_ap_r
+        >>> from cnnfast.detection.metrics import voc_ap_r
         >>> mask, labels = torch.ones(1, 4, 4, dtype=torch.bool), torch.tensor([1])
         >>> half = mask.clone()
         >>> half[:, :, :2] = False

@@ -12,12 +12,12 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import Conv2dNormActivation
 
-from cnnfast.models.instance_segmentation.object_masks.losses import mask_loss_weight
+from cnnfast.detection.data.synthetic import SHAPES, SyntheticInstances, perturb_boxes
 from cnnfast.detection.metrics.masks import mask_iou
 from cnnfast.detection.metrics.voc import RegionAP
-from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
 from cnnfast.models.instance_segmentation.mnc.masks import ObjectMaskBranch
-from cnnfast.detection.data.synthetic import SHAPES, SyntheticInstances, perturb_boxes
+from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
+from cnnfast.models.instance_segmentation.object_masks.losses import mask_loss_weight
 
 _SIZE = 64
 # Far from the seeds of training pictures.

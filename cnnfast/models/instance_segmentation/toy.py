@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from cnnfast.detection.metrics.masks import mask_iou
 from cnnfast.detection.data.synthetic import SyntheticInstances, perturb_boxes
+from cnnfast.detection.metrics.masks import mask_iou
 from cnnfast.models.instance_segmentation.toy_heads import BinaryMasks, MaskMethod, ObjectMasks
 
 # Far from the seeds of training pictures.

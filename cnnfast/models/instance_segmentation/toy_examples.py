@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnfast.images import load_image, side_by_side
 from cnnfast.detection.drawing import draw_instances
+from cnnfast.images import load_image, side_by_side
 from cnnfast.models.instance_segmentation.toy import (
     ToyPictures,
     ToyRun,

@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cnnfast._extension import default_device
+from cnnfast.detection.data.training import AnnotatedPictures, TrainingScenes, collate
+from cnnfast.features.pretrained import load_pretrained
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, build_model
 from cnnfast.models.instance_segmentation.model_files import check_model_path, save_model
-from cnnfast.features.pretrained import load_pretrained
-from cnnfast.detection.data.training import AnnotatedPictures, TrainingScenes, collate
 from cnnfast.models.instance_segmentation.training_step import Recipe, SegmentationTraining
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles, read_checkpoint

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.instance_segmentation.object_masks.losses import mask_loss_weight
 from cnnfast.detection.data.training import Scenes
+from cnnfast.models.instance_segmentation.object_masks.losses import mask_loss_weight
 from cnnfast.training.step import Training
 
 OPTIMIZERS = ("sgd", "adamw")

@@ -1,13 +1,13 @@
 """Texture synthesis and style transfer by matching Gram matrices of network features.
 
-``network`` holds the feature networks, ``texture`` the synthesis of textures, ``transfer`` style transfer, ``training``
-and ``fast_style`` the training and application of networks that do it in a single pass. They are imported on first use,
-as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_style`` and ``apply_style``.
+``picture`` optimises a picture by losses over features, ``texture`` and ``transfer`` synthesise textures and transfer
+styles with it, ``feed_forward`` trains and applies networks that do it in a single pass. They are imported on first
+use, as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_style`` and ``apply_style``.
 
 Example:
     >>> from cnnfast.models import style
-    >>> style.network.CONTENT_LAYERS
-    ('relu4_2',)
+    >>> style.transfer.presets.STYLE_PRESETS["gatys"].optimizer
+    'lbfgs'
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_ROOMS = ("fast_style", "network", "texture", "training", "transfer")
+_ROOMS = ("feed_forward", "picture", "texture", "transfer")
 _FUNCTIONS = {
-    "apply_style": "fast_style",
-    "stylize": "transfer",
-    "synthesize_texture": "texture",
-    "train_fast_style": "training",
+    "apply_style": "feed_forward.apply",
+    "stylize": "transfer.stylize",
+    "synthesize_texture": "texture.synthesis",
+    "train_fast_style": "feed_forward.training",
 }
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 pytest.importorskip("torchvision")
 
+from cnnfast.features.pretrained import load_pretrained
 from cnnfast.models.instance_segmentation.architectures import BACKBONES, KINDS, ModelSettings, build_model
 from cnnfast.models.instance_segmentation.model_files import load_model, save_model
-from cnnfast.features.pretrained import load_pretrained
 from cnnfast.weights.files import WeightsError
 
 SETTINGS = ModelSettings("maskrcnn-omn", "small", 3, R=5, K=3, min_size=64, max_size=64)

@@ -15,9 +15,9 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.morphology import opening
 
-from cnnfast.images import load_image
 from cnnfast.detection.data.base import split_objects
-from cnnfast.detection.metrics.catalogue import average_recall, boundary_f, cityscapes_ap, voc_ap_r
+from cnnfast.detection.metrics import average_recall, boundary_f, cityscapes_ap, voc_ap_r
+from cnnfast.images import load_image
 from cnnfast.ops import disc_union, mask_to_bins
 
 

@@ -7,6 +7,7 @@ import torch
 
 pytest.importorskip("torchvision")
 
+from cnnfast.models.instance_segmentation.object_masks.windows import window_boxes
 from cnnfast.models.instance_segmentation.toy import (
     ToySettings,
     best_results,
@@ -16,7 +17,6 @@ from cnnfast.models.instance_segmentation.toy import (
     toy_methods,
 )
 from cnnfast.models.instance_segmentation.toy_examples import example_sheet
-from cnnfast.models.instance_segmentation.object_masks.windows import window_boxes
 
 SMALL = ToySettings(steps=3, batch=4, training=8, testing=6)
 # Of the object mask network ahead of the binary mask, for boxes of IoU 0.4 to 0.55: mean IoU, share of IoU >= 0.7.

@@ -12,11 +12,11 @@ pytest.importorskip("torchvision")
 pytest.importorskip("pytorch_lightning")
 pytest.importorskip("PIL")
 
+from cnnfast.detection.data import SyntheticInstances
+from cnnfast.detection.data.training import TrainingScenes, collate, mirror
 from cnnfast.models.instance_segmentation.architectures import KINDS, ModelSettings
-from cnnfast.detection.data.catalogue import SyntheticInstances
 from cnnfast.models.instance_segmentation.model_files import load_model
 from cnnfast.models.instance_segmentation.training import Recipe, train_segmentation
-from cnnfast.detection.data.training import TrainingScenes, collate, mirror
 from cnnfast.models.instance_segmentation.training_step import SegmentationTraining, lr_factor
 
 SIDE = 48

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
+from cnnfast.detection.roi_pooling import RoIPooler
 from cnnfast.models.instance_segmentation.mnc.losses import MASK_WEIGHT, region_losses
 from cnnfast.models.instance_segmentation.mnc.masks import inside
 from cnnfast.models.instance_segmentation.mnc.rpn import clip_gradient
@@ -21,7 +22,6 @@ from cnnfast.models.instance_segmentation.mnc.targets import (
     segment_labels,
     with_ground_truth,
 )
-from cnnfast.detection.roi_pooling import RoIPooler
 
 REFINED = "_refined"
 """Ending of the names of the losses of stages 4 and 5."""

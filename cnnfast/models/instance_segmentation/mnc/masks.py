@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
+from cnnfast.models.instance_segmentation.mnc.targets import RoITargets, Target, box_mask_targets
 from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
 from cnnfast.models.instance_segmentation.object_masks.heads import BinHead
 from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
-from cnnfast.models.instance_segmentation.mnc.targets import RoITargets, Target, box_mask_targets
 from cnnfast.models.instance_segmentation.object_masks.targets import omn_targets
 
 

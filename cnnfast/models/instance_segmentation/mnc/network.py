@@ -12,17 +12,18 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import resize_boxes
 
 from cnnfast.arguments.checks import check_word
+from cnnfast.detection.anchors import pyramid_anchors, single_map_anchors
 from cnnfast.detection.checks import check_boxes, check_pictures
-from cnnfast.models.instance_segmentation.object_masks.heads import OMNHeadFC
+from cnnfast.detection.roi_pooling import RoIPooler
 from cnnfast.features.detection_backbones import BACKBONES
 from cnnfast.models.instance_segmentation.mnc.cascade import Cascade
 from cnnfast.models.instance_segmentation.mnc.masks import BinaryMaskBranch, MaskBranch, ObjectMaskBranch
-from cnnfast.models.instance_segmentation.mnc.rpn import CascadeRPN, pyramid_anchors, single_map_anchors
+from cnnfast.models.instance_segmentation.mnc.rpn import CascadeRPN
 from cnnfast.models.instance_segmentation.mnc.stages import RESOLUTION, CascadeStage, RegionBranch
 from cnnfast.models.instance_segmentation.mnc.targets import BINARY_THRESHOLD, Target
 from cnnfast.models.instance_segmentation.mnc.transform import CascadeTransform
-from cnnfast.detection.roi_pooling import RoIPooler
 from cnnfast.models.instance_segmentation.mnc.voting import mask_voting
+from cnnfast.models.instance_segmentation.object_masks.heads import OMNHeadFC
 from cnnfast.models.instance_segmentation.object_masks.windows import paste_windows
 from cnnfast.weights import PREPROCESSINGS
 

@@ -12,7 +12,6 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 
 _CANDIDATES = {"training": 12000, "testing": 6000}
-_RATIOS = (0.5, 1.0, 2.0)
 
 GRADIENT_LIMIT = 1 / 512
 """Largest gradient that features pass to a box's offset."""
@@ -44,16 +43,6 @@ def clip_gradient(x: Tensor, limit: float = GRADIENT_LIMIT) -> Tensor:
         tensor([ 0.5000, -0.2500])
     """
     return _ClippedGradient.apply(x, limit)
-
-
-def single_map_anchors() -> AnchorGenerator:
-    """Nine anchors: scales 128, 256 and 512 px, ratios 1:2, 1:1 and 2:1."""
-    return AnchorGenerator(((128, 256, 512),), (_RATIOS,))
-
-
-def pyramid_anchors() -> AnchorGenerator:
-    """Three anchors for each of five levels: scales 32 to 512 px, ratios 1:2, 1:1 and 2:1."""
-    return AnchorGenerator(tuple((size,) for size in (32, 64, 128, 256, 512)), (_RATIOS,) * 5)
 
 
 class CascadeRPN(RegionProposalNetwork):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_floating, check_word
 from cnnfast.arguments.discs import bin_radii
@@ -98,3 +98,26 @@ def check_logits(function: str, logits: Tensor, K: int, activation: str) -> None
     channels = K + (activation == "softmax")
     if logits.dim() != 4 or logits.shape[1] != channels:
         raise ValueError(f"{function}: expected logits of shape [n,{channels},S,S], got {list(logits.shape)}")
+
+
+def choose_decoding(network: nn.Module, decode: str) -> None:
+    """Let a network's object masks be decoded in another way than in its training.
+
+    Args:
+        network: changed in place.
+        decode: "soft", "hard" or "max", see :func:`decode_bins`.
+
+    Raises:
+        ValueError: another word, or a network without object masks.
+
+    Example:
+        >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
+        >>> from cnnfast.models.instance_segmentation.object_masks.decoding import choose_decoding
+        >>> choose_decoding(build_model(ModelSettings("maskrcnn-omn", "small")), "hard")
+    """
+    check_word("choose_decoding", "decode", decode, DECODES)
+    modules = [module for module in network.modules() if isinstance(getattr(module, "decode", None), str)]
+    if not modules:
+        raise ValueError("choose_decoding: expected object masks to decode, got a network without")
+    for module in modules:
+        module.decode = decode  # type: ignore[assignment]

@@ -13,8 +13,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from cnnfast.arguments.checks import check_device
 from cnnfast.detection.checks import check_pictures
-from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
 from cnnfast.models.instance_segmentation.object_masks.branch import MatchedBoxes, OMNBranch
+from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
 
 
 class OMNRoIHeads(RoIHeads):

@@ -15,10 +15,10 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from cnnfast.arguments.checks import check_device
+from cnnfast.detection.anchors import pyramid_anchors, single_map_anchors
 from cnnfast.detection.checks import check_pictures
-from cnnfast.models.instance_segmentation.object_masks.heads import BinHead, OMNHead
-from cnnfast.models.instance_segmentation.mnc.rpn import pyramid_anchors, single_map_anchors
 from cnnfast.models.instance_segmentation.object_masks.branch import MatchedBoxes, OMNBranch
+from cnnfast.models.instance_segmentation.object_masks.heads import BinHead, OMNHead
 
 _PRE_NMS = 12000
 _NMS_THRESHOLD = 0.7

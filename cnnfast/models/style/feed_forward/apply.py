@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.models.style.feed_forward.blocks import border_index
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.strips import StripEvaluation, kept_bytes, peak_bytes
 from cnnfast.models.style.picture.memory import USABLE, free_memory
 from cnnfast.models.style.picture.settings import check_tile
-from cnnfast.models.style.feed_forward.strips import StripEvaluation, kept_bytes, peak_bytes
-from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 
 logger = logging.getLogger(__name__)
 

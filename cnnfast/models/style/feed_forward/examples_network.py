@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.feed_forward.blocks import ConvLayer, InstanceNorm, Stage, run_stages
 from cnnfast.features.preprocessing import InputConvention, check_image
+from cnnfast.models.style.feed_forward.blocks import ConvLayer, InstanceNorm, Stage, run_stages
 from cnnfast.weights import Preprocessing
 
 CHANNELS = (32, 64, 128)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
 
 _BARE = (".pth", ".model")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
 from cnnfast.features.vgg import VGGFeatures
+from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
 
 FAST_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 """Layers of the style's statistics (Johnson, Alahi, Fei-Fei, ECCV 2016)."""

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
-from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 
 
 class _PictureToPicture(nn.Module):

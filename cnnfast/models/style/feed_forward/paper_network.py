@@ -9,8 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnnfast.models.style.feed_forward.blocks import ConvLayer, Extend, InstanceNorm, RowMap, Stage, TransposedConv, run_stages
 from cnnfast.features.preprocessing import InputConvention, check_image
+from cnnfast.models.style.feed_forward.blocks import (
+    ConvLayer,
+    Extend,
+    InstanceNorm,
+    RowMap,
+    Stage,
+    TransposedConv,
+    run_stages,
+)
 from cnnfast.weights import PREPROCESSINGS
 
 ARCH = "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3"

@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cnnfast.images import load_image
-from cnnfast.models.style.picture.checkpoint import fingerprint
-from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
-from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
-from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.features.choice import build_extractor, network_kind
-from cnnfast.models.style.picture.levels import choose_device
-from cnnfast.models.style.feed_forward.files import check_model_path, save_style_network
-from cnnfast.models.style.feed_forward.training_step import StyleTraining, TrainingProgress
-from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.features.vgg import VGGFeatures
+from cnnfast.images import load_image
+from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
+from cnnfast.models.style.feed_forward.examples_network import TransformerNet
+from cnnfast.models.style.feed_forward.files import check_model_path, save_style_network
+from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
+from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
+from cnnfast.models.style.feed_forward.training_step import StyleTraining, TrainingProgress
+from cnnfast.models.style.picture.checkpoint import fingerprint
+from cnnfast.models.style.picture.levels import choose_device
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles, read_checkpoint
 from cnnfast.training.fit import check_numbers, fit, precision_for
@@ -76,10 +76,10 @@ def train_fast_style(
     r"""Train a network that gives pictures the style of another one in a single pass.
 
     Adam minimises :math:`w_c L_c + w_s L_s + w_{tv} L_{tv}` over crops, with the terms of
-    :class:`~cnnfast.models.style.feed_forward.losses.PerceptualLoss`. Without given weights w_c is 1 and w_s is found so that the
-    style counts `style_strength` times as much as the content (see
-    :class:`~cnnfast.models.style.feed_forward.losses.TermWeights`); with torchvision's VGG-16 the weights of the PyTorch examples
-    are used, 1e5 and 1e10.
+    :class:`~cnnfast.models.style.feed_forward.losses.PerceptualLoss`. Without given weights w_c is 1 and w_s is found
+    so that the style counts `style_strength` times as much as the content (see
+    :class:`~cnnfast.models.style.feed_forward.losses.TermWeights`); with torchvision's VGG-16 the weights of the
+    PyTorch examples are used, 1e5 and 1e10.
 
     A step whose loss or gradient is NaN or infinite is left out. Pictures that cannot be read are skipped and named in
     the log. Crops and their order depend on the seed alone, so a resumed run goes on as the unbroken one would, and N

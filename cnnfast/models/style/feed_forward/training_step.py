@@ -14,8 +14,8 @@ from cnnfast.models.style.feed_forward.losses import TERMS, PerceptualLoss, Term
 from cnnfast.training.step import Progress, Training
 
 if TYPE_CHECKING:
-    from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
     from cnnfast.models.style.feed_forward.examples_network import TransformerNet
+    from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 
 
 @dataclass(frozen=True)

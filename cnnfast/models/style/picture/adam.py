@@ -25,7 +25,8 @@ class Adam(PictureOptimizer):
     """``torch.optim.Adam`` with the iterate clamped after every step and an exponential mean of the iterates as result.
 
     The result is a_t / (1 - decay^t), a_t = decay a_{t-1} + (1 - decay) x_t, which removes the jitter of a constant
-    learning rate. Memory is 6 n values, a seventh of :class:`~cnnfast.models.style.picture.lbfgs.LBFGS` with a history of 20.
+    learning rate. Memory is 6 n values, a seventh of :class:`~cnnfast.models.style.picture.lbfgs.LBFGS` with a history
+    of 20.
 
     After a non-finite loss or gradient the last good x returns, the moments are cleared and the learning rate is a
     quarter until the next success; the fifth failure in a row raises.

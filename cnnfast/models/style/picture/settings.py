@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.picture.adam import Adam
 from cnnfast.models.style.picture.lbfgs import LBFGS
-from cnnfast.models.style.picture.preconditioner import picture_metric
-from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer
+from cnnfast.models.style.picture.preconditioner import picture_metric
 
 OPTIMIZERS = ("lbfgs", "adam")
-BOUNDS = ("sample", "unit", None)
-WEIGHTS = ("relative", "gatys")
-
-
-@dataclass(frozen=True)
-class TextureSettings:
-    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.texture.synthesis.synthesize_texture`."""
-
-    optimizer: str
-    noise_std: float
-    bounds: str | None
-    tileable: bool
-    seed: int
-    weights: str
-    tile: int | str | None
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a value outside its range."""
-        function = "synthesize_texture"
-        check_one_of(function, "optimizer", self.optimizer, OPTIMIZERS)
-        check_one_of(function, "bounds", self.bounds, BOUNDS)
-        check_one_of(function, "weights", self.weights, WEIGHTS)
-        check_positive(function, "noise_std", self.noise_std, zero=True)
-        check_tile(function, self.tile)
 
 
 def check_one_of(function: str, name: str, value: object, allowed: Sequence[object]) -> None:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast.features.choice import RandomFilterFeatures
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
 from cnnfast.models.style.picture.checkpoint import fingerprint, load_checkpoint
-from cnnfast.models.style.picture.preconditioner import colour_metric
-from cnnfast.features.choice import RandomFilterFeatures
-from cnnfast.models.style.picture.objective import TextureObjective
-from cnnfast.models.style.picture.optimizer import PictureOptimizer
 from cnnfast.models.style.picture.levels import Callback, LevelRun, choose_device, plan_tiles
-from cnnfast.models.style.picture.schedule import Level, plan_levels
-from cnnfast.models.style.picture.settings import TextureSettings, build_optimizer, choose_extractor, choose_layers
+from cnnfast.models.style.picture.optimizer import PictureOptimizer
+from cnnfast.models.style.picture.preconditioner import colour_metric
+from cnnfast.models.style.picture.settings import build_optimizer, choose_extractor, choose_layers
 from cnnfast.models.style.picture.tiling import size_of
+from cnnfast.models.style.texture.objective import TextureObjective
+from cnnfast.models.style.texture.schedule import Level, plan_levels
+from cnnfast.models.style.texture.settings import TextureSettings
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -81,8 +82,8 @@ def synthesize_texture(
         weights: "relative" as above, or "gatys": sum of w_l E_l with E_l of Gatys et al. 2015.
         tile: evaluate in tiles of that many px, with the same result up to rounding, half as fast again and with the
             memory of one tile; "auto" where the memory would not do, None never.
-        callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it raises,
-            say a KeyboardInterrupt, ends the run.
+        callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
+            raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cnnfast.features.preprocessing import InputConvention
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss, WassersteinStyleLoss
 from cnnfast.models.style.picture.objective import PictureObjective
-from cnnfast.features.preprocessing import InputConvention
-from cnnfast.models.style.transfer.presets import StylePreset
-from cnnfast.models.style.transfer.regions import Guides, StyleRegions
 from cnnfast.models.style.picture.terms import ContentTerm, GramTerm, MomentsTerm, StatisticTerm, Term
 from cnnfast.models.style.picture.tiling import Weights, equal_weights
+from cnnfast.models.style.transfer.presets import StylePreset
+from cnnfast.models.style.transfer.regions import Guides, StyleRegions
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from cnnfast.images import is_grey, resize
 from cnnfast.models.style.picture.adam import Adam
 from cnnfast.models.style.picture.checkpoint import fingerprint
 from cnnfast.models.style.picture.colour import luminance, match_colour, original_colours, rgb_to_yuv, yuv_to_rgb
-from cnnfast.models.style.picture.optimizer import PictureOptimizer
-from cnnfast.models.style.transfer.presets import StylePreset
-from cnnfast.models.style.transfer.regions import StyleRegions
 from cnnfast.models.style.picture.levels import Callback, LevelRun, plan_tiles
-from cnnfast.models.style.picture.schedule import StyleLevel
+from cnnfast.models.style.picture.optimizer import PictureOptimizer
 from cnnfast.models.style.picture.settings import OPTIMIZERS, build_optimizer, check_one_of, check_tile
 from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
+from cnnfast.models.style.transfer.presets import StylePreset
+from cnnfast.models.style.transfer.regions import StyleRegions
+from cnnfast.models.style.transfer.schedule import StyleLevel
 
 COLOURS = ("luminance", "match", "match_style", "original")
 COLOUR_MATCHES = ("pca", "chol", "sym")

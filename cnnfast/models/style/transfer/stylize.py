@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast.features.choice import network_kind
 from cnnfast.images import load_image, size_for
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
-from cnnfast.features.choice import network_kind
+from cnnfast.models.style.picture.levels import Callback, choose_device
+from cnnfast.models.style.picture.settings import check_one_of, check_positive, choose_extractor, choose_layers
+from cnnfast.models.style.picture.tiling import size_of
+from cnnfast.models.style.transfer.objective import StyleWeights
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS, StylePreset
 from cnnfast.models.style.transfer.regions import StyleRegions, check_regions
-from cnnfast.models.style.picture.levels import Callback, choose_device
-from cnnfast.models.style.picture.schedule import StyleLevel, plan_style_levels
-from cnnfast.models.style.picture.settings import check_one_of, check_positive, choose_extractor, choose_layers
-from cnnfast.models.style.transfer.objective import StyleWeights
+from cnnfast.models.style.transfer.schedule import StyleLevel, plan_style_levels
 from cnnfast.models.style.transfer.stylization import StyleSettings, Stylization, prepare_pictures
-from cnnfast.models.style.picture.tiling import size_of
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -69,7 +69,8 @@ def stylize(
         content: a path, Pillow picture, array or tensor, see :func:`cnnfast.images.load_image`.
         style: one such picture, or a list or tuple of them.
         preset: "cnnfast", or the settings of a known program: "gatys2016", "neural-style", "crowson"; see
-            :data:`~cnnfast.models.style.transfer.presets.STYLE_PRESETS`. Arguments that are None take the preset's value.
+            :data:`~cnnfast.models.style.transfer.presets.STYLE_PRESETS`. Arguments that are None take the preset's
+            value.
         style_blend: how much each style counts, >= 0; None: equally.
         size: longest side in px (aspect of the content), (height, width), or None for the content's size.
         content_weight: alpha.

@@ -1,0 +1,1 @@
+"""What all commands share: options, parsing, progress, sessions, training. No model is imported here."""

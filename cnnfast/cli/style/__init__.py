@@ -1,0 +1,1 @@
+"""The commands of texture synthesis and style transfer."""

@@ -1,0 +1,1 @@
+"""What every system that finds objects needs: boxes, RoI pooling, drawing, data sets and metrics."""

@@ -1,0 +1,140 @@
+"""How well a trained network finds the objects of a data set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnfast.detection.data.training import AnnotatedPictures
+from cnnfast.detection.metrics import (
+    AverageRecall,
+    CityscapesAP,
+    CocoMetrics,
+    RegionAP,
+    to_coco_results,
+)
+from cnnfast.detection.prediction import MASK_THRESHOLD, predict_instances
+
+logger = logging.getLogger(__name__)
+
+_OVERLAPS = (0.5, 0.7)
+
+
+class Evaluation:
+    """Measures of predictions, picture by picture; masks are kept as run lengths.
+
+    Attributes:
+        pictures: that were measured.
+        skipped: that could not be read.
+        results: the predictions as COCO's file of results has them.
+
+    Args:
+        classless: whether labels do not count, as for proposals.
+        category_ids: labels to the numbers of the classes in the results.
+        cityscapes: whether the measures of that benchmark are wanted, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        classless: bool = False,
+        category_ids: Mapping[int, int] | None = None,
+        cityscapes: bool = False,
+    ) -> None:
+        self._classless, self._numbers = classless, category_ids
+        self._cityscapes = CityscapesAP() if cityscapes else None
+        self._regions = RegionAP()
+        self._coco = CocoMetrics(class_agnostic=classless)
+        self._recall = AverageRecall((10, 100, 1000) if classless else (1, 10, 100))
+        self.results: list[dict[str, Any]] = []
+        self.pictures = self.skipped = 0
+
+    def update(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor], image_id: int) -> None:
+        """Take note of a picture."""
+        if self._classless:
+            truth = {**truth, "labels": torch.ones(len(truth["masks"]), dtype=torch.int64)}
+        for metric in (self._regions, self._coco, self._recall, self._cityscapes):
+            if metric is not None:
+                metric.update(prediction, truth)
+        self.results += to_coco_results([prediction], [image_id], self._numbers)
+        self.pictures += 1
+
+    def compute(self) -> dict[str, float]:
+        """AP^r at 0.5 and 0.7, COCO's AP, and the average recall of so many objects a picture, whatever their class."""
+        measures = {f"AP^r {overlap:g}": self._regions.mean(overlap) for overlap in _OVERLAPS}
+        coco = self._coco.compute()
+        measures |= {name: value for name, value in coco.items() if name.startswith("AP")}
+        if self._cityscapes is not None:
+            measures |= {f"Cityscapes {name}": value for name, value in self._cityscapes.compute().items()}
+        return measures | {f"AR@{limit}": value for limit, value in self._recall.compute().items()}
+
+    def per_class(self) -> dict[int, float]:
+        """AP^r at 0.5 of each class."""
+        return self._regions.per_class(_OVERLAPS[0])
+
+
+def evaluate(
+    network: nn.Module,
+    data: AnnotatedPictures,
+    *,
+    classless: bool = False,
+    category_ids: Mapping[int, int] | None = None,
+    cityscapes: bool = False,
+    mask_threshold: float = MASK_THRESHOLD,
+    max_detections: int | None = None,
+    limit: int | None = None,
+    callback: Callable[[int, int], object] | None = None,
+) -> Evaluation:
+    """Measure a network on a data set. Pictures that cannot be read are skipped and named in the log.
+
+    Args:
+        network: in evaluation mode.
+        data: a data set, see `train_segmentation`; regions of many objects should be in it ("iscrowd").
+        classless: whether labels do not count, as for proposals.
+        category_ids: labels to the numbers of the classes in COCO's files.
+        cityscapes: whether the measures of that benchmark are wanted, too.
+        mask_threshold: see `predict_instances`.
+        max_detections: likewise.
+        limit: the first so many pictures; None for all.
+        callback: called with the number of pictures done and of all.
+
+    Raises:
+        ValueError: none of the pictures can be read.
+        ImportError: pycocotools is not installed.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
+        >>> from cnnfast.detection.evaluation import evaluate
+        >>> mask = torch.zeros(1, 40, 40, dtype=torch.bool)
+        >>> mask[:, 5:20, 5:30] = True
+        >>> target = {"boxes": torch.tensor([[5.0, 5.0, 30.0, 20.0]]), "labels": torch.tensor([1]), "masks": mask}
+        >>> network = build_model(ModelSettings("maskrcnn", "small", min_size=64, max_size=64)).eval()
+        >>> result = evaluate(network, [(torch.rand(3, 40, 40), target)]).compute()
+        >>> list(result)[:3]
+        ['AP^r 0.5', 'AP^r 0.7', 'AP']
+    """
+    evaluation = Evaluation(classless=classless, category_ids=category_ids, cityscapes=cityscapes)
+    count = len(data) if limit is None else min(limit, len(data))
+    for index in range(count):
+        try:
+            picture, truth = data[index]
+        except (ValueError, OSError) as error:
+            logger.warning("skipped: %s", error)
+            evaluation.skipped += 1
+            continue
+        found = predict_instances(network, picture, mask_threshold=mask_threshold, max_detections=max_detections)
+        evaluation.update(found, truth, _image_id(truth, index))
+        if callback is not None:
+            callback(index + 1, count)
+    if not evaluation.pictures:
+        raise ValueError("evaluate: expected a picture that can be read, got none")
+    return evaluation
+
+
+def _image_id(truth: Mapping[str, Any], index: int) -> int:
+    return int(truth["image_id"]) if "image_id" in truth else index

@@ -1,0 +1,1 @@
+"""Networks whose features several systems use: VGG, ResNet, random filters, backbones of detectors."""

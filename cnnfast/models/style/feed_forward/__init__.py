@@ -1,0 +1,1 @@
+"""Networks that transfer one style in a single pass (Johnson, Alahi, Fei-Fei, ECCV 2016)."""

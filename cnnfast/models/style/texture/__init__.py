@@ -1,0 +1,1 @@
+"""Texture synthesis (Gatys, Ecker, Bethge, NIPS 2015)."""

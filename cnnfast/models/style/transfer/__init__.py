@@ -1,0 +1,1 @@
+"""Style transfer by optimising the picture (Gatys, Ecker, Bethge, CVPR 2016)."""
