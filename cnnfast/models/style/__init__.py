@@ -6,7 +6,7 @@ use, as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_st
 
 Example:
     >>> from cnnfast.models import style
-    >>> style.transfer.presets.STYLE_PRESETS["gatys"].optimizer
+    >>> style.transfer.presets.STYLE_PRESETS["gatys2016"].optimizer
     'lbfgs'
 """
 
