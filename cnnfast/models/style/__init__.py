@@ -5,9 +5,9 @@ styles with it, ``feed_forward`` trains and applies networks that do it in a sin
 use, as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_style`` and ``apply_style``.
 
 Example:
-    >>> from cnnfast.models import style
-    >>> style.transfer.presets.STYLE_PRESETS["gatys2016"].optimizer
-    'lbfgs'
+    >>> from cnnfast.models.style import stylize
+    >>> stylize.__module__
+    'cnnfast.models.style.transfer.stylize'
 """
 
 from __future__ import annotations
