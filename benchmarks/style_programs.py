@@ -30,7 +30,7 @@ from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.images import load_image, resize, save_image
 from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
-from cnnfast.models.style.transfer.stylize import style_network, stylize
+from cnnfast.models.style.transfer.transfer import style_network, stylize
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, load_vgg, vgg_convolution_names, vgg_layer_names
 
 CONTENT_WEIGHT, STYLE_WEIGHT = 5.0, 1e3

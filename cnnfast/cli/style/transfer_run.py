@@ -21,7 +21,7 @@ from cnnfast.models.style.picture.tiling import size_of
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import GUIDES, StyleRegions
 from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS
-from cnnfast.models.style.transfer.stylize import plan_stylize, style_network, stylize
+from cnnfast.models.style.transfer.transfer import plan_stylize, style_network, stylize
 
 _STARTS = ("content", "noise")
 

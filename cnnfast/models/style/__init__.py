@@ -7,7 +7,7 @@ use, as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_st
 Example:
     >>> from cnnfast.models.style import stylize
     >>> stylize.__module__
-    'cnnfast.models.style.transfer.stylize'
+    'cnnfast.models.style.transfer.transfer'
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 _ROOMS = ("feed_forward", "picture", "texture", "transfer")
 _FUNCTIONS = {
     "apply_style": "feed_forward.apply",
-    "stylize": "transfer.stylize",
+    "stylize": "transfer.transfer",
     "synthesize_texture": "texture.synthesis",
     "train_fast_style": "feed_forward.training",
 }

@@ -12,7 +12,7 @@ import torch
 from cnnfast._extension import fast_dtype
 from cnnfast.images import load_image, resize, save_image
 from cnnfast.models.style.transfer.regions import StyleRegions
-from cnnfast.models.style.transfer.stylize import style_network, stylize
+from cnnfast.models.style.transfer.transfer import style_network, stylize
 from tests.cli.picture_cases import RANDOM, size_of
 
 LAYERS = ("--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1=0.5")

@@ -27,7 +27,7 @@ COLOUR_MATCHES = ("pca", "chol", "sym")
 
 @dataclass(frozen=True)
 class StyleSettings:
-    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.transfer.stylize.stylize`."""
+    """Choices of a run that are plain values; see :func:`~cnnfast.models.style.transfer.transfer.stylize`."""
 
     preset: str
     optimizer: str
@@ -83,7 +83,7 @@ def prepare_pictures(content: Tensor, styles: list[Tensor], preserve_color: str 
 
 
 class Stylization(LevelRun[StyleObjective, StyleLevel]):
-    """One run; arguments checked by :func:`~cnnfast.models.style.transfer.stylize.stylize`."""
+    """One run; arguments checked by :func:`~cnnfast.models.style.transfer.transfer.stylize`."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ pytest.importorskip("skimage")
 from cnnfast._extension import fast_dtype
 from cnnfast.images import load_image, resize
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
-from cnnfast.models.style.transfer.stylize import style_network, stylize
+from cnnfast.models.style.transfer.transfer import style_network, stylize
 from cnnfast.ops import gram_matrix
 from cnnfast.weights import auto_weights
 

@@ -8,7 +8,7 @@ import torch
 
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import StyleRegions
-from cnnfast.models.style.transfer.stylize import stylize
+from cnnfast.models.style.transfer.transfer import stylize
 from tests.models.style.run_cases import Spoiled, Stop, interrupted_in_call, small_network, smooth_noise, stop_at
 
 

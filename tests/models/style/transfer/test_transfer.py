@@ -10,7 +10,7 @@ from cnnfast.models import style as room
 from cnnfast.models.style.picture.colour import luminance, match_colour, rgb_to_yuv
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import StyleRegions
-from cnnfast.models.style.transfer.stylize import plan_stylize, style_network, stylize
+from cnnfast.models.style.transfer.transfer import plan_stylize, style_network, stylize
 from cnnfast.weights import VGGWeights
 from tests.models.style.run_cases import Spoiled, small_network, smooth_noise
 

@@ -116,7 +116,7 @@ def stylize(
     Example:
         >>> import torch
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.transfer.stylize import stylize
+        >>> from cnnfast.models.style.transfer.transfer import stylize
         >>> network = RandomFilterFeatures(filters_per_scale=4, sizes=(3, 7))
         >>> stripes = (torch.arange(32) // 4 % 2).float().expand(3, 32, 32)
         >>> picture = stylize(torch.rand(3, 30, 40), stripes, size=None, extractor=network, iterations=5)
@@ -179,7 +179,7 @@ def style_network(
         ValueError: an unknown word or layer, no weights for a VGG, or a dtype for a module.
 
     Example:
-        >>> from cnnfast.models.style.transfer.stylize import style_network
+        >>> from cnnfast.models.style.transfer.transfer import style_network
         >>> style_network("random").taps
         ('random',)
     """
@@ -215,7 +215,7 @@ def plan_stylize(
 
     Example:
         >>> from cnnfast.features.choice import RandomFilterFeatures
-        >>> from cnnfast.models.style.transfer.stylize import plan_stylize
+        >>> from cnnfast.models.style.transfer.transfer import plan_stylize
         >>> plan_stylize((300, 400), [(500, 800)], 200, RandomFilterFeatures(filters_per_scale=4), iterations=50)
         [StyleLevel(picture=(150, 200), styles=((125, 200),), iterations=50)]
     """
