@@ -1,15 +1,13 @@
-"""The operator by which the CUDA kernels read PyTorch's setting of float32 matrix products.
+"""Tells the CUDA kernels PyTorch's setting of float32 matrix products.
 
-C++ cannot read the setting through the stable ABI; it can call an operator, when a kernel is started. So a compiled or
-exported program follows the setting of the time at which it runs, as PyTorch's own matrix products do.
+C++ cannot read the setting through the stable ABI; it can call an operator when it starts a kernel. So a compiled or
+exported program follows the setting of the time at which it runs, as PyTorch's own matrix products do. In a program
+without Python the operator's implementation in ``csrc/ops.cpp`` answers: no TF32.
 """
 
 from __future__ import annotations
 
 import torch
-
-_library = torch.library.Library("cnnfast", "FRAGMENT")
-_library.define("_allows_tf32() -> bool")
 
 
 def _allows_tf32() -> bool:
@@ -17,4 +15,6 @@ def _allows_tf32() -> bool:
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-_library.impl("_allows_tf32", _allows_tf32, "CompositeExplicitAutograd")
+# An operator without tensors is dispatched to BackendSelect first, and only without a kernel there to the default in C++.
+_library = torch.library.Library("cnnfast", "IMPL")
+_library.impl("_allows_tf32", _allows_tf32, "BackendSelect")

@@ -12,7 +12,7 @@
 #include "convolution/winograd.h"
 #include "core/tensors.h"
 
-namespace cnnfast {
+namespace cnnfast::convolution {
 namespace {
 
 using torch::headeronly::MemoryFormat;
@@ -61,6 +61,8 @@ Tensor convolution3x3(const Tensor& x_, const Tensor& weight_, const std::option
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::convolution
 
-STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) { m.impl("_convolution3x3", TORCH_BOX(&cnnfast::convolution3x3)); }
+STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
+  m.impl("_convolution3x3", TORCH_BOX(&cnnfast::convolution::convolution3x3));
+}

@@ -3,6 +3,9 @@
 //
 // A row of 6 px and one of 3 weights are polynomials, evaluated at 0, +-3/4, +-3/2 and infinity, where they are
 // multiplied. These points are exact in binary, and rounding errors come out half as large as with 0, +-1, +-2.
+namespace cnnfast::convolution {
+namespace {
+
 constexpr float kNear = 0.75f, kFar = 1.5f;
 constexpr float kNear2 = kNear * kNear, kFar2 = kFar * kFar;
 
@@ -147,6 +150,8 @@ static void transform_output(const float* values, int64_t spread, const float* b
   }
 }
 
-constexpr ConvolutionKernels convolution_kernels() {
-  return {transform_input, transform_weights, multiply_panel, transform_output};
-}
+}  // namespace
+
+const Kernels CNNFAST_TABLE = {transform_input, transform_weights, multiply_panel, transform_output};
+
+}  // namespace cnnfast::convolution

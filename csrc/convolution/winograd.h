@@ -9,12 +9,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "convolution/table.h"
 #include "core/division.h"
 #include "core/memory.h"
 #include "core/parallel.h"
-#include "core/table.h"
 
-namespace cnnfast {
+namespace cnnfast::convolution {
 
 // Where the arrays of a convolution lie: images (N, H, W, channels), one after the other.
 struct ConvolutionShape {
@@ -58,7 +58,7 @@ class WinogradConvolution {
   // A cache line, so that neighbouring tiles and values do not compete for the same places in the cache.
   static constexpr int64_t kGap = 16;
 
-  static const ConvolutionKernels& simd() { return kernels().convolution; }
+  static const Kernels& simd() { return kernels(); }
   int64_t spread(int64_t tiles) const { return tiles * stride_ + kGap; }
 
   int64_t weight_spread() const { return shape_.channels * kChannelPanel + kGap; }
@@ -181,4 +181,4 @@ class WinogradConvolution {
   std::vector<float> nowhere_;  // what lies outside of the input
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::convolution

@@ -1,14 +1,7 @@
 // Kernels for any processor of the architecture: SSE2 on x86-64, NEON on ARM.
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
+#include "core/tables.h"
 
-#include <cstdint>
-#include <utility>
-
-#include "core/table.h"
-#include "discs/discs_math.h"
-
+#define CNNFAST_TABLE kernels_base
 #define CNNFAST_VECTOR_BYTES 16
 #if defined(__aarch64__)
 #define CNNFAST_REGISTERS 32
@@ -16,9 +9,4 @@
 #define CNNFAST_REGISTERS 16
 #endif
 
-namespace cnnfast {
-namespace {
 #include "core/table.inl"
-}
-const Kernels kernels_base = CNNFAST_TABLE;
-}  // namespace cnnfast

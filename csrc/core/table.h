@@ -1,45 +1,52 @@
-// The SIMD table: every operator's inner loops, built once per instruction set and chosen once at run time.
+// What the SIMD tables of all families have in common. A family's table is its `struct Kernels` of function pointers to
+// inner loops: <family>_simd.inl fills it once per instruction set, and kernels() chooses one of them at run time.
 #pragma once
 
-#include <string>
+#include <type_traits>
 
-#include "convolution/convolution_kernels.h"
-#include "discs/discs_kernels.h"
-#include "distance/distance_kernels.h"
-#include "gram/gram_kernels.h"
-#include "pooling/pooling_kernels.h"
+#include "core/capability.h"
+#include "core/types.h"
 
 namespace cnnfast {
 
-struct Kernels {
-  ConvolutionKernels convolution;
-  GramKernels<float> gram_float;
-  GramKernels<double> gram_double;
-  GramKernels<half_bits> gram_half;
-  GramKernels<bfloat16_bits> gram_bfloat16;
-  DistanceKernels distance;
-  DiscKernels<float> discs_float;
-  DiscKernels<double> discs_double;
-  DiscKernels<half_bits> discs_half;
-  DiscKernels<bfloat16_bits> discs_bfloat16;
-  UnionKernels<uint8_t> union_bytes;
-  UnionKernels<uint16_t> union_shorts;
-  UnionKernels<uint32_t> union_ints;
-  PoolingKernels<float> pooling_float;
-  PoolingKernels<bfloat16_bits> pooling_bfloat16;
+// A set of kernels for every element type.
+template <template <typename E> class Kernels>
+struct PerElement {
+  Kernels<float> float32;
+  Kernels<double> float64;
+  Kernels<half_bits> float16;
+  Kernels<bfloat16_bits> bfloat16;
+
+  template <typename E>
+  const Kernels<E>& of() const {
+    if constexpr (std::is_same_v<E, float>) {
+      return float32;
+    } else if constexpr (std::is_same_v<E, double>) {
+      return float64;
+    } else if constexpr (std::is_same_v<E, half_bits>) {
+      return float16;
+    } else {
+      static_assert(std::is_same_v<E, bfloat16_bits>);
+      return bfloat16;
+    }
+  }
 };
 
-extern const Kernels kernels_base;
-#if defined(__x86_64__)
-extern const Kernels kernels_avx2;
-extern const Kernels kernels_avx512;
-#endif
-
-// The best table that this processor runs and CNNFAST_CPU_CAPABILITY allows. Throws std::runtime_error on an unknown
-// value.
-const Kernels& kernels();
-
-// "avx512", "avx2" or "default"
-std::string cpu_capability();
+template <typename Kernels>
+const Kernels& choose(const Kernels& base, const Kernels& avx2, const Kernels& avx512) {
+  const Capability chosen = capability();
+  return chosen == Capability::avx512 ? avx512 : chosen == Capability::avx2 ? avx2 : base;
+}
 
 }  // namespace cnnfast
+
+// Declares the tables of a family, and kernels(), the one to use. Stands in the family's namespace behind its Kernels.
+#if defined(__x86_64__)
+#define CNNFAST_DECLARE_TABLES()                                   \
+  extern const Kernels kernels_base, kernels_avx2, kernels_avx512; \
+  inline const Kernels& kernels() { return choose(kernels_base, kernels_avx2, kernels_avx512); }
+#else
+#define CNNFAST_DECLARE_TABLES()     \
+  extern const Kernels kernels_base; \
+  inline const Kernels& kernels() { return kernels_base; }
+#endif

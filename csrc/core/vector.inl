@@ -1,4 +1,6 @@
 // Vectors of CNNFAST_VECTOR_BYTES through the compiler's vector extension: one source for SSE, AVX2, AVX-512 and NEON.
+namespace cnnfast {
+namespace {
 
 typedef float vector_float __attribute__((vector_size(CNNFAST_VECTOR_BYTES)));
 typedef double vector_double __attribute__((vector_size(CNNFAST_VECTOR_BYTES)));
@@ -234,3 +236,6 @@ static inline void transpose(vector_t<T>* v) {
     transpose<T, Block / 2>(v);
   }
 }
+
+}  // namespace
+}  // namespace cnnfast

@@ -11,7 +11,7 @@
 
 #include "core/tensors.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 constexpr int64_t kLargestRadius = 32767;
 
@@ -57,4 +57,4 @@ inline void check_disc_gradient(const torch::stable::Tensor& grad, const torch::
                   name, ": grad does not fit the bins");
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -9,7 +9,7 @@
 #include "discs/cuda_rows.h"
 #include "discs/cuda_tiling.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 template <typename T>
 struct Placed {
@@ -78,4 +78,4 @@ __global__ void __launch_bounds__(kDiscThreads) disc_max_kernel(const DiscMaxArg
   }
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -10,7 +10,7 @@
 #include "discs/cuda_tiling.h"
 #include "discs/discs_math.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 // Joins the rows of a disc whose half width is d. `first` is the first column of this part of the source.
 template <typename Source>
@@ -64,4 +64,4 @@ __device__ inline void join_discs(const Source& source, const DiscTiling& tiling
   }
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -10,7 +10,7 @@
 #include "discs/cuda_tiling.h"
 #include "discs/discs_math.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 template <typename E>
 __device__ inline accumulate_t<E> kept_below_one(E b) {
@@ -122,4 +122,4 @@ __global__ void __launch_bounds__(kDiscThreads)
   if (i < count) out[i] = -log1p(-kept_below_one(bins[i]));
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

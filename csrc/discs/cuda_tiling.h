@@ -7,7 +7,7 @@
 #include "core/division.h"
 #include "core/runtime.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 constexpr int kDiscThreads = 256, kDiscItems = 4;
 constexpr int kDiscCells = kDiscThreads * kDiscItems;
@@ -69,4 +69,4 @@ struct DiscCells {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -7,7 +7,7 @@
 #include "core/runtime.h"
 #include "discs/cuda_tiling.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 struct DiscUnionArguments {
   DiscRadii radii;
@@ -59,4 +59,4 @@ static __global__ void __launch_bounds__(kDiscThreads) disc_union_kernel(const D
     if (cells.has_result(a.tiling, i)) out[int64_t(cells.row[i]) * a.tiling.width + cells.column(i)] = covered[i];
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

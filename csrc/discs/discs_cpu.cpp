@@ -15,7 +15,7 @@
 #include "discs/sum_backward.h"
 #include "discs/union.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 namespace {
 
 using torch::headeronly::ScalarType;
@@ -112,10 +112,10 @@ Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int6
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::discs
 
 STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
-  using namespace cnnfast;
+  using namespace cnnfast::discs;
   m.impl("disc_sum", TORCH_BOX(&disc_sum));
   m.impl("_disc_sum_backward", TORCH_BOX(&disc_sum_backward));
   m.impl("disc_max", TORCH_BOX(&disc_max));

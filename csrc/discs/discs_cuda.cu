@@ -21,7 +21,7 @@
 #include "discs/cuda_tiling.h"
 #include "discs/cuda_union.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 namespace {
 
 using torch::headeronly::ScalarType;
@@ -177,10 +177,10 @@ Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int6
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::discs
 
 CNNFAST_CUDA_LIBRARY(m) {
-  using namespace cnnfast;
+  using namespace cnnfast::discs;
   m.impl("disc_sum", TORCH_BOX(&disc_sum));
   m.impl("_disc_sum_backward", TORCH_BOX(&disc_sum_backward));
   m.impl("disc_max", TORCH_BOX(&disc_max));

@@ -5,7 +5,7 @@
 
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 // The largest h with h^2 <= radius^2 - dy^2: a closed disc's row dy is 2 h + 1 pixels wide; -1 where |dy| > radius.
 // Both are less than 2^15, so that the root of a float is wrong by less than 1.
@@ -32,4 +32,4 @@ struct Uncertainty<double> {
   static constexpr double value = 1e-12;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

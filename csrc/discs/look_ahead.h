@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "discs/discs_kernels.h"
+#include "discs/table.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 class LookAhead {
  public:
@@ -29,4 +29,4 @@ class LookAhead {
   int64_t lines_ = 0;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -11,7 +11,7 @@
 #include "core/parallel.h"
 #include "discs/window.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 template <typename E>
 class DiscMaximum {
@@ -79,7 +79,7 @@ class DiscMaximum {
         find_classes(y - call.reached_.border);
         for (int64_t i = 0; i < images.size(); ++i) {
           const int64_t place = window.result_place(i);
-          disc_kernels<E>().widen_max(maxima.get() + place, codes.get() + place, window.pitch(), call.reached_.radius,
+          kernels().of<E>().widen_max(maxima.get() + place, codes.get() + place, window.pitch(), call.reached_.radius,
                                       columns.size(), line.get(), line_codes.get(), steps.get());
           put(images.begin + i, y, columns);
         }
@@ -94,7 +94,7 @@ class DiscMaximum {
       const int64_t last = plane - window.pitch();
       const RowMaxima<T> job = {rows.data(),         row_codes.data(),   ends.data(),    plan.sums(),
                                 maxima.get() + last, codes.get() + last, -window.pitch()};
-      disc_kernels<E>().max_rows(job, window.vectors(), window.places());
+      kernels().of<E>().max_rows(job, window.vectors(), window.places());
     }
 
     void put(int64_t image, int64_t y, Span columns) const {
@@ -128,4 +128,4 @@ class DiscMaximum {
   const Tiling tiling_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

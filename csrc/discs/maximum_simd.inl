@@ -1,4 +1,6 @@
 // Inner loops of maxima over discs on raw pointers. A value that is not a number is larger than all others.
+namespace cnnfast::discs {
+namespace {
 
 template <typename T>
 using code_t = typename Vector<T>::index;
@@ -49,3 +51,6 @@ static void widen_max(const T* rows, const typename Lane<T>::code* codes, int64_
     store_lanes(steps + x, step);
   }
 }
+
+}  // namespace
+}  // namespace cnnfast::discs

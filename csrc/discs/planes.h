@@ -7,28 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/table.h"
+#include "discs/table.h"
 
-namespace cnnfast {
-
-template <typename E>
-const DiscKernels<E>& disc_kernels();
-template <>
-inline const DiscKernels<float>& disc_kernels<float>() {
-  return kernels().discs_float;
-}
-template <>
-inline const DiscKernels<double>& disc_kernels<double>() {
-  return kernels().discs_double;
-}
-template <>
-inline const DiscKernels<half_bits>& disc_kernels<half_bits>() {
-  return kernels().discs_half;
-}
-template <>
-inline const DiscKernels<bfloat16_bits>& disc_kernels<bfloat16_bits>() {
-  return kernels().discs_bfloat16;
-}
+namespace cnnfast::discs {
 
 // bins: (N, K, H, W) with any strides
 template <typename E>
@@ -61,4 +42,4 @@ inline std::vector<int64_t> effective_radii(std::vector<int64_t> radii, int64_t 
 
 inline int64_t largest(const std::vector<int64_t>& radii) { return *std::max_element(radii.begin(), radii.end()); }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -13,7 +13,7 @@
 #include "core/memory.h"
 #include "discs/discs_math.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 struct RowEntry {
   int64_t source;  // what the row is taken of: a bin, or runs of one half width
@@ -110,4 +110,4 @@ class RowRing {
   Scratch<T> memory_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

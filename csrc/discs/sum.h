@@ -10,7 +10,7 @@
 #include "core/parallel.h"
 #include "discs/window.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 template <typename E>
 class DiscSum {
@@ -71,7 +71,7 @@ class DiscSum {
         sum_classes(y - call.reached_.border, count, next - call.reached_.border);
         for (int64_t t = 0; t < count; ++t)
           for (int64_t i = 0; i < images.size(); ++i)
-            disc_kernels<E>().widen(sums.get() + t * plane + window.result_place(i), window.pitch(),
+            kernels().of<E>().widen(sums.get() + t * plane + window.result_place(i), window.pitch(),
                                     call.reached_.radius, columns.size(),
                                     call.at(images.begin + i, y + t, columns.begin));
       }
@@ -86,7 +86,7 @@ class DiscSum {
                                                  [](int64_t, int64_t) {});
       const RowSums<T> job = {rows.data(),     ends.data(), plan.sums(), sums.get() + plane - window.pitch(),
                               -window.pitch(), plane};
-      disc_kernels<E>().sum_rows(job, true, window.vectors(), window.places(), window.look_ahead(next - 1));
+      kernels().of<E>().sum_rows(job, true, window.vectors(), window.places(), window.look_ahead(next - 1));
     }
   };
 
@@ -107,4 +107,4 @@ class DiscSum {
   const Tiling tiling_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

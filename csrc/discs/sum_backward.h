@@ -14,7 +14,7 @@
 #include "discs/row_plan.h"
 #include "discs/tiling.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 // With S_n the sum of grad over disc n: bins_gradient = w_n S_n, with noisy_or divided by 1 - b, and weight_gradient =
 // the sum of b_n S_n; each unless null.
@@ -78,7 +78,7 @@ class DiscSumBackward {
 
     explicit Worker(const DiscSumBackward& call)
         : call(call),
-          lanes(disc_kernels<E>().lanes),
+          lanes(kernels().of<E>().lanes),
           margin(round_up(call.radius_, lanes)),
           widest(round_up(call.tiling_.widest(), lanes)),
           pitch(widest * call.tiling_.images_together() + lanes),
@@ -119,7 +119,7 @@ class DiscSumBackward {
         for (int64_t i = 0; i < images.size(); ++i) form_runs(formed, i);
       ring.template gather<kRowsAtOnce>(plan, y + call.pad_, height, rows.data(), ends.data(), [](int64_t, int64_t) {});
       const RowSums<T> job = {rows.data(), ends.data(), plan.sums(), sums.get(), pitch, call.bins_.kinds * pitch};
-      disc_kernels<E>().sum_rows(job, false, images.size() * padded / lanes, places.data(), look_ahead(y, count));
+      kernels().of<E>().sum_rows(job, false, images.size() * padded / lanes, places.data(), look_ahead(y, count));
     }
 
     // The bins that the sums of these rows will meet.
@@ -142,7 +142,7 @@ class DiscSumBackward {
       const T* row = call.grad_ + ((images.begin + i) * height + y) * width;
       std::copy(row + first, row + last, line.get() + margin + first - start);
       for (int64_t h = 0; h <= call.radius_; ++h) runs[h] = ring.row(h, y) + i * padded;
-      disc_kernels<E>().runs(line.get() + margin, call.radius_, padded, runs.data());
+      kernels().of<E>().runs(line.get() + margin, call.radius_, padded, runs.data());
     }
 
     double finish(const T* some, int64_t image, int64_t n, int64_t y) const {
@@ -150,7 +150,7 @@ class DiscSumBackward {
       const int64_t at = ((image * bins.kinds + n) * bins.height + y) * bins.width + columns.begin;
       constexpr int64_t beyond_caches = int64_t(16) << 20;
       const bool large = bins.images * bins.kinds * bins.height * bins.width * int64_t(sizeof(E)) > beyond_caches;
-      return disc_kernels<E>().finish(some, bins.at(image, n, y, columns.begin), bins.column_stride, columns.size(),
+      return kernels().of<E>().finish(some, bins.at(image, n, y, columns.begin), bins.column_stride, columns.size(),
                                       call.weight_ ? call.weight_[n] : T(1), call.noisy_or_,
                                       call.weight_gradient_ != nullptr,
                                       call.bins_gradient_ ? call.bins_gradient_ + at : nullptr, large);
@@ -170,4 +170,4 @@ class DiscSumBackward {
   const Tiling tiling_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -6,7 +6,7 @@
 
 #include "core/division.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 struct Span {
   int64_t begin, end;
@@ -48,4 +48,4 @@ class Tiling {
   int64_t images_, height_, width_, together_, groups_, bands_, tiles_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -16,7 +16,7 @@
 #include "discs/tiling.h"
 #include "discs/window.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 template <typename L>
 const UnionKernels<L>& union_kernels() {
@@ -127,4 +127,4 @@ class DiscUnion {
   L table_[256] = {};
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

@@ -1,4 +1,6 @@
 // Inner loops of the union of discs on raw pointers: lanes of unsigned integers.
+namespace cnnfast::discs {
+namespace {
 
 template <typename L>
 struct Lanes {
@@ -62,3 +64,6 @@ static void paint(const L* reach, int64_t radius, int64_t count, uint8_t* output
     __builtin_memcpy(output + x, &one, sizeof one);
   }
 }
+
+}  // namespace
+}  // namespace cnnfast::discs

@@ -11,7 +11,7 @@
 #include "discs/row_plan.h"
 #include "discs/tiling.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 // The part of the padded result that discs reach: rows and columns from `border` before the plane to as many behind it.
 struct Reached {
@@ -30,7 +30,7 @@ class Window {
       : bins_(bins),
         radii_(radii),
         reached_(reached),
-        lanes_(disc_kernels<E>().lanes),
+        lanes_(kernels().of<E>().lanes),
         margin_(round_up(reached.radius + reached.border, lanes_)),
         widest_(round_up(std::min(bins.width, tiling.widest() + 2 * reached.radius), lanes_)),
         image_pitch_(widest_ + 2 * margin_ + lanes_),
@@ -64,7 +64,7 @@ class Window {
       for (; packed_[n] < end_of_rows(n, y); ++packed_[n]) {
         T* row = ring_.row(n, packed_[n]);
         for (int64_t i = 0; i < images_.size(); ++i)
-          disc_kernels<E>().pack(bins_.at(images_.begin + i, n, packed_[n], columns_.begin), bins_.column_stride,
+          kernels().of<E>().pack(bins_.at(images_.begin + i, n, packed_[n], columns_.begin), bins_.column_stride,
                                  columns_.size(), padded_, weight ? weight[n] : T(1), noisy_or, filler,
                                  row + i * padded_);
       }
@@ -111,4 +111,4 @@ class Window {
   int64_t first_ = 0, padded_ = 0;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::discs

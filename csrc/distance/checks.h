@@ -11,7 +11,7 @@
 
 #include "distance/distance_math.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 inline void check_mask(const torch::stable::Tensor& mask, const char* name) {
   using torch::headeronly::ScalarType;
@@ -104,4 +104,4 @@ inline OneHotType one_hot_type(int64_t one_hot) {
   return types[one_hot];
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "core/parallel.h"
-#include "core/table.h"
-#include "distance/distance_kernels.h"
 #include "distance/lanes.h"
 #include "distance/mask.h"
+#include "distance/table.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // Where the distances of a row begin: `pitch` elements after those of the row before, the rows of all planes in order.
 template <typename V>
@@ -65,7 +64,7 @@ class ColumnPass {
   }
 
  private:
-  const DistanceKernels& simd() const { return kernels().distance; }
+  const Kernels& simd() const { return kernels(); }
   char* raw(int64_t y) const { return reinterpret_cast<char*>(raw_[y & 1].get()); }
   uint8_t* foreground(int64_t y) const { return foreground_[y & 1].get(); }
   V* memory(const Segment& s, int64_t y) const { return out_.row(s.plane, y) + s.wanted_first; }
@@ -113,4 +112,4 @@ void measure_columns(const Mask& mask, const MaskRule& rule, V farthest, const C
   });
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

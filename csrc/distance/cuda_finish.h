@@ -6,7 +6,7 @@
 #include "core/runtime.h"
 #include "distance/distance_math.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // Where the results go and what they are.
 struct DistanceFinish {
@@ -65,4 +65,4 @@ struct DistanceFinish {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -5,7 +5,7 @@
 
 #include "core/runtime.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // P planes of H * W pixels. E has the width of the mask's type: only equality matters.
 template <typename E>
@@ -28,4 +28,4 @@ struct MaskPlanes {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

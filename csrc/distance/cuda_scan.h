@@ -10,7 +10,7 @@
 #include "distance/cuda_finish.h"
 #include "distance/cuda_planes.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // A pixel between the two kernels: steps to the nearest change in its column, whether it is foreground, and whether it
 // differs from its left neighbour.
@@ -128,4 +128,4 @@ __global__ void __launch_bounds__(kScanThreads) scan_rows_kernel(const ScanRowsA
   a.finish(plane, (row - plane * a.height) * a.width + x, own.foreground(), best);
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -5,7 +5,7 @@
 
 #include "core/runtime.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // Numbers of pixels; S is int where all squares fit.
 template <typename S>
@@ -29,4 +29,4 @@ struct UnitSquares {
   __device__ static double sum(double a, double b) { return __dadd_rn(a, b); }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -11,7 +11,7 @@
 #include "distance/cuda_finish.h"
 #include "distance/cuda_planes.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 constexpr int kSide = 32;                 // of a tile
 constexpr int kHalo = 32;                 // a side, at most
@@ -102,4 +102,4 @@ __global__ void __launch_bounds__(kTileThreads) tile_transform_kernel(const Tile
   }
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -16,7 +16,7 @@
 #include "distance/rows.h"
 #include "distance/tiles.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 namespace {
 
 using torch::stable::Tensor;
@@ -123,10 +123,10 @@ Tensor mask_to_bins(const Tensor& mask, int64_t radius, int64_t bins, bool label
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::distance
 
 STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
-  using namespace cnnfast;
+  using namespace cnnfast::distance;
   m.impl("truncated_distance_transform", TORCH_BOX(&truncated_distance_transform));
   m.impl("mask_to_bins", TORCH_BOX(&mask_to_bins));
 }

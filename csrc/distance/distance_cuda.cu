@@ -19,7 +19,7 @@
 #include "distance/cuda_tile.h"
 #include "distance/distance_math.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 namespace {
 
 using torch::headeronly::ScalarType;
@@ -138,10 +138,10 @@ Tensor mask_to_bins(const Tensor& mask, int64_t radius, int64_t bins, bool label
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::distance
 
 CNNFAST_CUDA_LIBRARY(m) {
-  using namespace cnnfast;
+  using namespace cnnfast::distance;
   m.impl("truncated_distance_transform", TORCH_BOX(&truncated_distance_transform));
   m.impl("mask_to_bins", TORCH_BOX(&mask_to_bins));
 }

@@ -6,7 +6,7 @@
 
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 enum class DistanceKind { bins, one_hot, distance, squared_int32, squared_int64, squared_units, signed_distance };
 
@@ -73,4 +73,4 @@ struct DistanceResult {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

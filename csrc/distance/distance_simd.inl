@@ -1,4 +1,6 @@
 // Inner loops of the distance transforms on lane rows.
+namespace cnnfast::distance {
+namespace {
 
 typedef uint8_t vector_u8 __attribute__((vector_size(CNNFAST_VECTOR_BYTES)));
 typedef uint16_t vector_u16 __attribute__((vector_size(CNNFAST_VECTOR_BYTES)));
@@ -183,19 +185,20 @@ static void follow_signed_back(const uint8_t* edges, const int32_t* previous, in
 }
 
 template <typename T>
-static constexpr SquareKernels<T> square_kernels() {
-  return {square<T>, nearest<T>, count<T>};
-}
+constexpr SquareKernels<T> square_kernels = {square<T>, nearest<T>, count<T>};
 
-static constexpr DistanceKernels distance_kernels() {
-  return {{foreground<uint8_t>, foreground<uint16_t>, foreground<uint32_t>, foreground<uint64_t>},
-          {differences<uint8_t>, differences<uint16_t>, differences<uint32_t>, differences<uint64_t>},
-          beside_edges,
-          spread,
-          follow,
-          follow_back,
-          follow_signed,
-          follow_signed_back,
-          square_kernels<uint8_t>(),
-          square_kernels<uint16_t>()};
-}
+}  // namespace
+
+const Kernels CNNFAST_TABLE = {
+    {foreground<uint8_t>, foreground<uint16_t>, foreground<uint32_t>, foreground<uint64_t>},
+    {differences<uint8_t>, differences<uint16_t>, differences<uint32_t>, differences<uint64_t>},
+    beside_edges,
+    spread,
+    follow,
+    follow_back,
+    follow_signed,
+    follow_signed_back,
+    square_kernels<uint8_t>,
+    square_kernels<uint16_t>};
+
+}  // namespace cnnfast::distance

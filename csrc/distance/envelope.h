@@ -11,7 +11,7 @@
 #include "core/memory.h"
 #include "distance/distance_math.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // The lower envelope of the parabolas f(i) + weight (x - i)^2 of the columns i of a row (Meijster, Roerdink, Hesselink,
 // ISMM 2000). Square: int64_t, exact, with weight 1; or double.
@@ -140,4 +140,4 @@ class RowPass {
   Scratch<Square> squares_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -6,12 +6,12 @@
 #include <memory>
 #include <vector>
 
-#include "distance/distance_kernels.h"
 #include "distance/distance_math.h"
 #include "distance/lanes.h"
+#include "distance/table.h"
 #include "distance/tiles.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // Where results go.
 struct DistanceOutput {
@@ -104,4 +104,4 @@ class LookUp {
   std::vector<Out> table_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

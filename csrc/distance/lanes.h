@@ -8,10 +8,10 @@
 
 #include "core/division.h"
 #include "core/memory.h"
-#include "distance/distance_kernels.h"
 #include "distance/mask.h"
+#include "distance/table.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // A lane row with a readable block on either side.
 template <typename T>
@@ -71,4 +71,4 @@ class LanePlan {
   int64_t planes_, width_, reach_, gap_, lanes_ = 0, together_ = 1, strips_ = 1, strip_ = 0;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

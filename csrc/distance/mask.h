@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // memcpy without the call where rows are short: a whole plane of a small mask takes no longer than one call a row.
 inline void copy_bytes(const char* from, int64_t bytes, char* to) {
@@ -79,4 +79,4 @@ struct MaskRule {
   bool inverted;  // foreground is what is zero
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

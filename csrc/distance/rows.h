@@ -16,7 +16,7 @@
 #include "distance/finish.h"
 #include "distance/mask.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 // Larger than any distance along a column, small enough for sums.
 constexpr int32_t kNoColumnDistance = 1 << 30;
@@ -93,8 +93,7 @@ class Rows {
   const uint8_t* edges(int64_t plane, int64_t y) {
     if (!rule_.labels) return nullptr;
     mask_.copy(plane, y, 0, mask_.width, raw_.data());
-    kernels().distance.differences[mask_.log_size](raw_.data(), raw_.data() + mask_.element_size(), mask_.width,
-                                                   edges_.data());
+    kernels().differences[mask_.log_size](raw_.data(), raw_.data() + mask_.element_size(), mask_.width, edges_.data());
     return edges_.data();
   }
 
@@ -125,4 +124,4 @@ void transform_rows(const Mask& mask, const MaskRule& rule, const DistanceOutput
   });
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

@@ -13,12 +13,11 @@
 
 #include "core/memory.h"
 #include "core/parallel.h"
-#include "core/table.h"
-#include "distance/distance_kernels.h"
 #include "distance/lanes.h"
 #include "distance/mask.h"
+#include "distance/table.h"
 
-namespace cnnfast {
+namespace cnnfast::distance {
 
 constexpr int64_t kTileRows = 128;
 
@@ -26,11 +25,11 @@ template <typename T>
 const SquareKernels<T>& square_kernels();
 template <>
 inline const SquareKernels<uint8_t>& square_kernels() {
-  return kernels().distance.bytes;
+  return kernels().bytes;
 }
 template <>
 inline const SquareKernels<uint16_t>& square_kernels() {
-  return kernels().distance.words;
+  return kernels().words;
 }
 
 // The geometry that all tiles share. `radius` pixels are the farthest that matters; a square of radius^2 or more in a
@@ -92,7 +91,7 @@ class Tile {
   }
 
  private:
-  const DistanceKernels& simd() const { return kernels().distance; }
+  const Kernels& simd() const { return kernels(); }
   int64_t index(int64_t y) const { return y - first_ + plan_.reach_y; }
   T* squares(int64_t y) const { return squares_.get() + index(y) * pitch_; }
   uint8_t* column(int64_t y) const { return columns_.get() + index(y) * n_; }
@@ -224,4 +223,4 @@ void transform_tiles(const Mask& mask, const MaskRule& rule, int64_t radius, con
   });
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

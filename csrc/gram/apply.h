@@ -8,9 +8,9 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
-#include "gram/gram_simd.h"
+#include "gram/table.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // Pixels go by strips whose panel (depth x strip) stays in a second-level cache; every strip is computed by one thread,
 // so there is nothing to reduce.
@@ -94,7 +94,7 @@ class Application {
     int64_t prepared;  // the item that is packed already
   };
 
-  static const GramKernels<E>& simd() { return gram_kernels<E>(); }
+  static const ElementKernels<E>& simd() { return kernels().of<E>(); }
   int64_t start(int64_t item) const { return item % strips_ * strip_; }
   int64_t pixels(int64_t item) const { return std::min(strip_, x_.pixels - start(item)); }
 
@@ -138,4 +138,4 @@ class Application {
   int64_t depth_, strip_, strips_, stride_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

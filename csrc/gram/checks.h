@@ -10,7 +10,7 @@
 
 #include "core/tensors.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 inline void check_features(const torch::stable::Tensor& x, const char* name) {
   STD_TORCH_CHECK(x.dim() == 3, name, ": features must have 3 dimensions, got ", x.dim());
@@ -60,4 +60,4 @@ inline std::optional<torch::stable::Tensor> checked_weight(const torch::stable::
   return torch::stable::contiguous(*weight);
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -9,7 +9,7 @@
 #include "gram/features.h"
 #include "gram/gram_math.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 template <typename E>
 struct ApplyArguments {
@@ -103,4 +103,4 @@ __global__ void __launch_bounds__(kThreads) mixing_kernel(const Value value, con
   mixing[index] = T(divided(value(matrix, i, j), inverse(matrix)));
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

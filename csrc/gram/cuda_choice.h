@@ -13,7 +13,7 @@
 #include "gram/cuda_mma_products.h"
 #include "gram/cuda_products.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // Whether float32 may be rounded to TF32: torch's setting for matrix products. The stable ABI does not tell it, so the
 // operator asks Python, at run time as torch's own matrix product does.
@@ -57,4 +57,4 @@ auto choose_apply_kernel(const ApplyArguments<E>& p) -> void (*)(ApplyArguments<
   return &apply_kernel<E>;
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -8,7 +8,7 @@
 #include "core/types.h"
 #include "gram/gram_math.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // 1 / Z of every matrix, from weight sums that stay on the device: the host never waits for them.
 template <typename T>
@@ -102,4 +102,4 @@ struct LossFactor {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -8,7 +8,7 @@
 #include "core/runtime.h"
 #include "gram/cuda_tile.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 template <typename E>
 inline constexpr bool has_mma = !std::is_same_v<E, double>;
@@ -63,4 +63,4 @@ __device__ inline MmaPlace mma_place() {
   return {warp / 2 * 16, warp % 2 * 32, lane / 4, lane % 4};
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -9,7 +9,7 @@
 #include "gram/cuda_apply.h"
 #include "gram/cuda_mma.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // Panels are kDepth deep; rows are channels of x, but pixels in the features if `last`. Strides keep the rows that an
 // access touches in different banks.
@@ -114,4 +114,4 @@ __global__ void __launch_bounds__(kThreads, 2) mma_apply_kernel(const ApplyArgum
     }
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

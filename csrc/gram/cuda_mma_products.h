@@ -8,7 +8,7 @@
 #include "gram/cuda_mma.h"
 #include "gram/cuda_products.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // A panel is 128 bytes deep. If `last`, its rows are pixels, else channels. The 8 rows that an access touches, or the 4
 // rows of TF32 if last, begin in different banks.
@@ -99,4 +99,4 @@ __global__ void __launch_bounds__(kThreads, 2) mma_products_kernel(const Product
       out[(at.row + at.group + i / 2 * 8) * kTile + at.column + 8 * j + 2 * at.word + i % 2] = sums.value(j, i);
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

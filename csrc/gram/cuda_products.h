@@ -9,7 +9,7 @@
 #include "gram/cuda_tile.h"
 #include "gram/features.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 constexpr int kChunkUnit = 64;  // chunks begin where panels of every kernel do, at multiples of 128 bytes of halves
 
@@ -146,4 +146,4 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishLanes)
   if (threadIdx.x == 0) totals[block] = total;
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -7,7 +7,7 @@
 #include "core/runtime.h"
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 constexpr int kTile = 64;
 constexpr int kDepth = 32;  // also the longest sum in T: equal terms round to the same side, and the error grows
@@ -171,4 +171,4 @@ class LongSums<float> {
   Micro<float> sums_ = {}, errors_ = {};
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

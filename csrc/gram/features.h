@@ -7,7 +7,7 @@
 
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // x: (N, C, M) with any strides
 template <typename E>
@@ -53,4 +53,4 @@ struct PixelWeights {
   }
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -11,10 +11,12 @@
 #include "core/dispatch.h"
 #include "gram/apply.h"
 #include "gram/checks.h"
+#include "gram/divisors.h"
 #include "gram/gram_math.h"
 #include "gram/products.h"
+#include "gram/table.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 namespace {
 
 using torch::stable::Tensor;
@@ -157,7 +159,7 @@ template <typename E, typename Mix>
 Tensor mix_channels(const Tensor& x_, const Arguments<E>& a, int64_t channels, bool centered, const Mix& mix) {
   using T = accumulate_t<E>;
   const int64_t n = a.x.batch, regions = a.regions(), c = a.x.channels;
-  const Mixing<T> mixing(n, regions * c, channels, gram_kernels<E>().lanes);
+  const Mixing<T> mixing(n, regions * c, channels, kernels().of<E>().lanes);
   for (int64_t matrix = 0; matrix < n * regions; ++matrix) {
     T* rows = mixing.data.get() + matrix * c * mixing.stride;
     for (int64_t j = 0; j < c; ++j)
@@ -225,10 +227,10 @@ Tensor gram_mse_backward(const Tensor& grad_, const Tensor& difference_, const T
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::gram
 
 STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
-  using namespace cnnfast;
+  using namespace cnnfast::gram;
   m.impl("gram", TORCH_BOX(&gram));
   m.impl("_gram_backward", TORCH_BOX(&gram_backward));
   m.impl("cross_gram", TORCH_BOX(&cross_gram));

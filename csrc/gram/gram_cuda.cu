@@ -20,7 +20,7 @@
 #include "gram/cuda_finish.h"
 #include "gram/cuda_products.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 namespace {
 
 using torch::headeronly::ScalarType;
@@ -289,10 +289,10 @@ Tensor gram_mse_backward(const Tensor& grad_, const Tensor& difference_, const T
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::gram
 
 CNNFAST_CUDA_LIBRARY(m) {
-  using namespace cnnfast;
+  using namespace cnnfast::gram;
   m.impl("gram", TORCH_BOX(&gram));
   m.impl("_gram_backward", TORCH_BOX(&gram_backward));
   m.impl("cross_gram", TORCH_BOX(&cross_gram));

@@ -5,7 +5,7 @@
 
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 enum class Normalize : int64_t { constant = 0, hw = 1, chw = 2 };
 
@@ -23,4 +23,4 @@ CNNFAST_HOST_DEVICE inline double inverse_divisor(Normalize normalize, double di
 // 0 / 0 is an empty region, whose matrix is zero whatever the features hold.
 CNNFAST_HOST_DEVICE inline double divided(double sum, double inverse) { return inverse == 0 ? 0 : sum * inverse; }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -1,4 +1,6 @@
 // Inner loops of the Gram family on raw pointers.
+namespace cnnfast::gram {
+namespace {
 
 // Dot products of panel rows, tile by tile: with 32 registers 5 x 5 accumulators, 5 vectors of one side and 1 of the
 // other fill them; with 16 registers 3 x 3 do. A square tile wastes least along the diagonal of a symmetric product.
@@ -327,8 +329,13 @@ static void multiply(const accumulate_t<E>* left, int64_t left_stride, const acc
   if (large) stream_fence();
 }
 
-template <typename E>
-constexpr GramKernels<E> gram_kernels() {
-  using T = accumulate_t<E>;
-  return {kLanes<T>, kTile, kTileSlot<T>, pack<E>, shift_and_scale<T>, row_products<T>, accumulate<T>, multiply<E>};
-}
+template <typename E, typename T = accumulate_t<E>>
+constexpr ElementKernels<E> element_kernels = {kLanes<T>,          kTile,           kTileSlot<T>,  pack<E>,
+                                               shift_and_scale<T>, row_products<T>, accumulate<T>, multiply<E>};
+
+}  // namespace
+
+const Kernels CNNFAST_TABLE = {element_kernels<float>, element_kernels<double>, element_kernels<half_bits>,
+                               element_kernels<bfloat16_bits>};
+
+}  // namespace cnnfast::gram

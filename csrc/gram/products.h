@@ -12,9 +12,9 @@
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "gram/features.h"
-#include "gram/gram_simd.h"
+#include "gram/table.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // Channels come in blocks and pixels in chunks, so that a thread's panels stay in a second-level cache of 1 MiB. A
 // chunk is summed in T, vector lane by vector lane, then chunks are added in double, in order. A lane adds few terms:
@@ -113,7 +113,7 @@ class Products {
     int64_t prepared = -1;  // the item whose left panel is packed already
   };
 
-  static const GramKernels<EX>& simd() { return gram_kernels<EX>(); }
+  static const ElementKernels<EX>& simd() { return kernels().of<EX>(); }
   int64_t panel_size() const { return std::max(x_blocks_.size, y_blocks_.size) * stride_; }
   int64_t panels() const { return (single_block_ ? 2 : 3) + (weights_.data ? 1 : 0); }
   int64_t worker_size() const {
@@ -216,7 +216,7 @@ class Products {
   Packing<T> packing(const Features<E>& features, const Blocks& blocks, int64_t block, const Item& item,
                      T* panel) const {
     const int64_t rows = blocks.rows(block);
-    return gram_kernels<E>().pack(features.at(item.n, blocks.begin(block), item.start), features.channel_stride,
+    return kernels().of<E>().pack(features.at(item.n, blocks.begin(block), item.start), features.channel_stride,
                                   features.pixel_stride, rows, round_up(rows, simd().tile), item.pixels, panel,
                                   stride_);
   }
@@ -256,4 +256,4 @@ class Products {
   int64_t chunks_, chunk_, stride_, slots_, pairs_;
 };
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -10,10 +10,10 @@
 #include <tuple>
 
 #include "core/parallel.h"
-#include "core/table.h"
 #include "core/tensors.h"
+#include "pooling/table.h"
 
-namespace cnnfast {
+namespace cnnfast::pooling {
 namespace {
 
 using torch::headeronly::MemoryFormat;
@@ -31,9 +31,9 @@ void check(const Tensor& tensor, const char* function, const char* name) {
 template <typename F>
 void with_kernels(const Tensor& x, const F& f) {
   if (x.scalar_type() == ScalarType::Float) {
-    f(float{}, kernels().pooling_float);
+    f(float{}, kernels().float32);
   } else {
-    f(bfloat16_bits{}, kernels().pooling_bfloat16);
+    f(bfloat16_bits{}, kernels().bfloat16);
   }
 }
 
@@ -98,9 +98,9 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
 }
 
 }  // namespace
-}  // namespace cnnfast
+}  // namespace cnnfast::pooling
 
 STABLE_TORCH_LIBRARY_IMPL(cnnfast, CPU, m) {
-  m.impl("_relu_pool2x2", TORCH_BOX(&cnnfast::relu_pool));
-  m.impl("_relu_pool2x2_backward", TORCH_BOX(&cnnfast::relu_pool_backward));
+  m.impl("_relu_pool2x2", TORCH_BOX(&cnnfast::pooling::relu_pool));
+  m.impl("_relu_pool2x2_backward", TORCH_BOX(&cnnfast::pooling::relu_pool_backward));
 }

@@ -1,4 +1,6 @@
 // Inner loops of 2x2 pooling behind a ReLU. A NaN passes the ReLU and wins the maximum.
+namespace cnnfast::pooling {
+namespace {
 
 using pixel_mask = Vector<float>::index;
 
@@ -94,6 +96,10 @@ static void unpool_row(const E* gradient, const uint8_t* bits, int64_t width, in
 }
 
 template <typename E>
-constexpr PoolingKernels<E> pooling_kernels() {
-  return {pool_row<E>, unpool_row<E>};
-}
+constexpr RowKernels<E> row_kernels = {pool_row<E>, unpool_row<E>};
+
+}  // namespace
+
+const Kernels CNNFAST_TABLE = {row_kernels<float>, row_kernels<bfloat16_bits>};
+
+}  // namespace cnnfast::pooling

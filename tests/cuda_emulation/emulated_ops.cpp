@@ -1,9 +1,8 @@
-// The operators of the emulated kernels: the same schemas as cnnfast's, in a namespace of their own.
+// The operators of the emulated kernels: the same schemas as those of cnnfast, in another namespace.
 #include <torch/csrc/stable/library.h>
 #include <torch/headeronly/util/Exception.h>
 
 #include "cuda_emulation.h"
-#include "schemas.h"
 
 namespace {
 
@@ -20,7 +19,8 @@ void set_architecture(int64_t architecture) { emu::architecture = int(architectu
 }  // namespace
 
 STABLE_TORCH_LIBRARY(cnnfast_emulated, m) {
-  for (const char* schema : cnnfast::schemas::all) m.def(schema);
+#define CNNFAST_FAMILY_FILE(family) schemas.h
+#include "families.h"
   m.def("set_order(int order, int seed) -> ()");
   m.def("set_architecture(int architecture) -> ()");
 }

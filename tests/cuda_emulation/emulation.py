@@ -22,11 +22,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 KERNELS = sorted((ROOT / "csrc").glob("*/*_cuda.cu"))
 ORDERS = ("forward", "reverse", "random")
-OPERATORS = (
-    *("gram", "_gram_backward", "cross_gram", "_cross_gram_backward", "gram_mse", "_gram_mse_backward"),
-    *("truncated_distance_transform", "mask_to_bins"),
-    *("disc_sum", "_disc_sum_backward", "disc_max", "disc_union"),
-)
 
 _FLAGS = ["-std=c++20", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-DCUDA_EMULATION"]
 _TARGET = "-DTORCH_TARGET_VERSION=0x020b000000000000"
@@ -96,14 +91,28 @@ def architecture(compute_capability: int) -> Iterator[None]:
         torch.ops.cnnfast_emulated.set_architecture(80)
 
 
-@contextmanager
-def emulated_kernels() -> Iterator[None]:
-    """Inside, CPU tensors go to the CUDA kernels, with every registration of the operators as it is."""
+def operators() -> list[str]:
+    """The names of the operators that have a CUDA kernel."""
     import cnnfast.ops  # noqa: F401  (the operators exist)
 
     load()
+    known = set(torch._C._dispatch_get_all_op_names())
+    names = [name.removeprefix("cnnfast_emulated::") for name in known if name.startswith("cnnfast_emulated::")]
+    found = sorted(
+        name
+        for name in names
+        if f"cnnfast::{name}" in known
+        and torch._C._dispatch_has_kernel_for_dispatch_key(f"cnnfast_emulated::{name}", "CPU")
+    )
+    assert found, "no emulated kernel"
+    return found
+
+
+@contextmanager
+def emulated_kernels() -> Iterator[None]:
+    """Inside, CPU tensors go to the CUDA kernels, with every registration of the operators as it is."""
     library = torch.library.Library("cnnfast", "IMPL")
-    for name in OPERATORS:
+    for name in operators():
         kernel = getattr(torch.ops.cnnfast_emulated, name).default
         library.impl(name, kernel, "CPU", allow_override=True)
     try:

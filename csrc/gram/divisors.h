@@ -1,33 +1,13 @@
-// The Gram kernels that this processor runs, by element type, and the divisors of Gram matrices on the CPU.
+// The divisors of Gram matrices on the CPU.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "core/table.h"
 #include "gram/features.h"
 #include "gram/gram_math.h"
 
-namespace cnnfast {
-
-template <typename E>
-const GramKernels<E>& gram_kernels();
-template <>
-inline const GramKernels<float>& gram_kernels<float>() {
-  return kernels().gram_float;
-}
-template <>
-inline const GramKernels<double>& gram_kernels<double>() {
-  return kernels().gram_double;
-}
-template <>
-inline const GramKernels<half_bits>& gram_kernels<half_bits>() {
-  return kernels().gram_half;
-}
-template <>
-inline const GramKernels<bfloat16_bits>& gram_kernels<bfloat16_bits>() {
-  return kernels().gram_bfloat16;
-}
+namespace cnnfast::gram {
 
 // 1 / Z for every image and region.
 template <typename T>
@@ -48,4 +28,4 @@ std::vector<double> inverse_divisors(const PixelWeights<T>& weights, Normalize n
   return result;
 }
 
-}  // namespace cnnfast
+}  // namespace cnnfast::gram

@@ -3,9 +3,10 @@
 
 #include <cstdint>
 
+#include "core/table.h"
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::gram {
 
 // A panel is `channels` rows of pixels in T, rows `stride` elements apart, zero beyond the pixels it holds. Packing one
 // is bound by memory and the products by arithmetic, so a panel is packed in steps, between the products of another.
@@ -24,7 +25,7 @@ struct Packing {
 };
 
 template <typename E>
-struct GramKernels {
+struct ElementKernels {
   using T = accumulate_t<E>;
 
   int64_t lanes;      // pixels per vector: panel rows are padded to a multiple of it
@@ -53,4 +54,7 @@ struct GramKernels {
                    int64_t rows, int64_t columns, E* output, int64_t output_stride, bool large, Packing<T>* ahead);
 };
 
-}  // namespace cnnfast
+struct Kernels : PerElement<ElementKernels> {};
+CNNFAST_DECLARE_TABLES()
+
+}  // namespace cnnfast::gram

@@ -7,15 +7,16 @@
 
 #include <cstdint>
 
+#include "core/table.h"
 #include "core/types.h"
 
-namespace cnnfast {
+namespace cnnfast::pooling {
 
 constexpr int64_t kChannelBlock = 64;
 constexpr int64_t kBlockLanes = 16;
 
 template <typename E>
-struct PoolingKernels {
+struct RowKernels {
   // out[x][c] = the largest, or the mean, of the ReLUs of px 2 x and 2 x + 1 of two rows; and its bits
   void (*pool_row)(const E* top, const E* bottom, int64_t width, int64_t channels, bool average, E* out, uint8_t* bits);
 
@@ -24,4 +25,10 @@ struct PoolingKernels {
                      E* bottom);
 };
 
-}  // namespace cnnfast
+struct Kernels {
+  RowKernels<float> float32;
+  RowKernels<bfloat16_bits> bfloat16;
+};
+CNNFAST_DECLARE_TABLES()
+
+}  // namespace cnnfast::pooling

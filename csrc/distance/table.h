@@ -7,7 +7,9 @@
 
 #include <cstdint>
 
-namespace cnnfast {
+#include "core/table.h"
+
+namespace cnnfast::distance {
 
 constexpr int64_t kLaneBlock = 64;
 // Smallest radius that is too large for squares in uint8 with sums up to it.
@@ -26,7 +28,7 @@ struct SquareKernels {
   void (*count)(const T* row, const T* thresholds, int64_t threshold_count, int64_t n, uint8_t* out);
 };
 
-struct DistanceKernels {
+struct Kernels {
   // By the logarithm of an element's bytes. out = (raw != 0) != inverted ? value : 0
   void (*foreground[4])(const void* raw, bool inverted, uint8_t value, int64_t n, uint8_t* out);
   // out = a != b ? 255 : 0
@@ -51,5 +53,6 @@ struct DistanceKernels {
   SquareKernels<uint8_t> bytes;
   SquareKernels<uint16_t> words;
 };
+CNNFAST_DECLARE_TABLES()
 
-}  // namespace cnnfast
+}  // namespace cnnfast::distance

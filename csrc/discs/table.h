@@ -6,9 +6,11 @@
 #include <cstdint>
 
 #include "core/cache_line.h"
+#include "core/table.h"
 #include "core/types.h"
+#include "discs/discs_math.h"
 
-namespace cnnfast {
+namespace cnnfast::discs {
 
 // Output rows that are summed at once: they share the packed rows around them in the first-level cache.
 constexpr int64_t kRowsAtOnce = 4;
@@ -51,7 +53,7 @@ struct RowMaxima {
 };
 
 template <typename E>
-struct DiscKernels {
+struct ElementKernels {
   using T = accumulate_t<E>;
   using Code = typename Lane<T>::code;
 
@@ -90,4 +92,11 @@ struct UnionKernels {
   void (*paint)(const L* reach, int64_t radius, int64_t count, uint8_t* output);
 };
 
-}  // namespace cnnfast
+struct Kernels : PerElement<ElementKernels> {
+  UnionKernels<uint8_t> union_bytes;
+  UnionKernels<uint16_t> union_shorts;
+  UnionKernels<uint32_t> union_ints;
+};
+CNNFAST_DECLARE_TABLES()
+
+}  // namespace cnnfast::discs

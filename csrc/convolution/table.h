@@ -6,7 +6,9 @@
 
 #include <cstdint>
 
-namespace cnnfast {
+#include "core/table.h"
+
+namespace cnnfast::convolution {
 
 constexpr int kTileOutput = 4;
 constexpr int kTileInput = 6;
@@ -19,7 +21,7 @@ struct WeightStrides {
   int64_t input, output, tap;
 };
 
-struct ConvolutionKernels {
+struct Kernels {
   // out[v][c] = the 36 values of channel c of a tile, whose px lie at pixels[36]
   void (*transform_input)(const float* const* pixels, int64_t channels, float* out, int64_t spread);
 
@@ -33,5 +35,6 @@ struct ConvolutionKernels {
   // pixels[16][o] = bias[o] + the result of a tile
   void (*transform_output)(const float* values, int64_t spread, const float* bias, float* const* pixels);
 };
+CNNFAST_DECLARE_TABLES()
 
-}  // namespace cnnfast
+}  // namespace cnnfast::convolution

@@ -1,0 +1,21 @@
+// The one list of operator families: a family is the folder csrc/<family>/ and the namespace cnnfast::<family>.
+//
+// Includes one file of every family. Which one says the macro CNNFAST_FAMILY_FILE(family) of the includer: table.h,
+// schemas.h or family##_simd.inl. Included once for each of them, so there is no include guard.
+
+// clang-format off: a path must not contain spaces
+#define CNNFAST_QUOTE_(path) #path
+#define CNNFAST_QUOTE(path) CNNFAST_QUOTE_(path)
+#define CNNFAST_PATH(family) CNNFAST_QUOTE(family/CNNFAST_FAMILY_FILE(family))
+// clang-format on
+
+#include CNNFAST_PATH(convolution)
+#include CNNFAST_PATH(discs)
+#include CNNFAST_PATH(distance)
+#include CNNFAST_PATH(gram)
+#include CNNFAST_PATH(pooling)
+
+#undef CNNFAST_PATH
+#undef CNNFAST_QUOTE
+#undef CNNFAST_QUOTE_
+#undef CNNFAST_FAMILY_FILE
