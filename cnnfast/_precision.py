@@ -15,6 +15,6 @@ def _allows_tf32() -> bool:
     return torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
-# An operator without tensors is dispatched to BackendSelect first, and only without a kernel there to the default in C++.
+# An operator without tensors is dispatched to BackendSelect first; C++ registers its default behind that.
 _library = torch.library.Library("cnnfast", "IMPL")
 _library.impl("_allows_tf32", _allows_tf32, "BackendSelect")
