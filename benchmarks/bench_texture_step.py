@@ -17,7 +17,7 @@ from cnnfast.features.choice import TEXTURE_LAYERS, VGGFeatures
 from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.models.style.picture.levels import RunProgress
 from cnnfast.models.style.texture.objective import TextureObjective
-from cnnfast.models.style.texture.schedule import PRESETS
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
 from cnnfast.models.style.texture.synthesis import synthesize_texture
 from cnnfast.weights import VGGWeights, auto_weights, vgg_convolution_names
 
@@ -185,7 +185,7 @@ def time_to_loss(roofline: Mapping[str, Any], side: int, plain_iterations: int) 
     seconds, loss = plain_synthesis(PlainTextureLoss(network, sample[None]), start[None], plain_iterations)
     wanted = loss / RELATIVE_FACTOR
     results: dict[str, dict[str, Any]] = {}
-    levels, coarse = max(1, (side // 64).bit_length()), PRESETS["fast"][0]
+    levels, coarse = max(1, (side // 64).bit_length()), TEXTURE_PRESETS["fast"][0]
     for name, bfloat16 in (("cnnfast", False), ("cnnfast bfloat16", True)):
         if bfloat16 and not has_bfloat16():
             results[name] = {"status": "absent", "reason": "this CPU has no bfloat16 arithmetic"}

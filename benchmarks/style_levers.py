@@ -83,7 +83,7 @@ def our_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count: i
 
 def run_without_metric(problem: Problem, after: After, **options: Any) -> None:
     """`stylize` with an L-BFGS that measures pictures px by px."""
-    with mock.patch.object(settings, "picture_metric", lambda *_, **__: None):
+    with mock.patch.object(settings, "picture_preconditioner", lambda *_, **__: None):
         run_cnnfast(problem, after, **options)
 
 

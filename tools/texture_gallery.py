@@ -16,7 +16,7 @@ import skimage.data
 import torch
 
 from cnnfast.images import load_image, save_image, side_by_side
-from cnnfast.models.style.texture.schedule import PRESETS
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
 from cnnfast.models.style.texture.synthesis import synthesize_texture
 
 SIDE = 128
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", metavar="name")
-    parser.add_argument("--preset", choices=PRESETS, default="good")
+    parser.add_argument("--preset", choices=TEXTURE_PRESETS, default="good")
     parser.add_argument("--bfloat16", action="store_true", help="convolutions in bfloat16")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)

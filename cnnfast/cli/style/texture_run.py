@@ -16,7 +16,7 @@ from cnnfast.cli.style.session import Session
 from cnnfast.images import is_grey, load_image
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.models.style.picture.settings import choose_extractor
-from cnnfast.models.style.texture.schedule import PRESETS
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
 from cnnfast.models.style.texture.synthesis import plan_texture, synthesize_texture
 
 
@@ -40,7 +40,7 @@ class Options(picture_run.Options):
     @property
     def presets(self) -> Sequence[str]:
         """What --preset may be."""
-        return tuple(PRESETS)
+        return tuple(TEXTURE_PRESETS)
 
 
 def run(options: Options) -> int:

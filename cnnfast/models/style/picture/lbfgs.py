@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State
+from cnnfast.models.style.picture.preconditioner import Preconditioner
 
 HISTORY = 20
 MAX_HALVINGS = 10
@@ -48,9 +49,9 @@ class _Verdict(NamedTuple):
 class LBFGS(PictureOptimizer):
     r"""Limited-memory BFGS in compact form with an Armijo search, bounds by projection and recovery from NaN.
 
-    The steps s_i = x_{i+1} - x_i and the products z_i = P y_i of the gradient changes y_i with a fixed metric P lie in
-    the rows of two matrices S and Z. With R the upper triangle of S Y^T, D its diagonal and gamma = s^T y / y^T z of
-    the newest pair, the inverse Hessian times g is
+    The steps s_i = x_{i+1} - x_i and the products z_i = P y_i of the gradient changes y_i with a fixed preconditioner P
+    are the rows of two matrices S and Z. With R the upper triangle of S Y^T, D its diagonal and gamma = s^T y / y^T z
+    of the newest pair, the inverse Hessian times g is
 
         H g = gamma P g + S^T R^-T ((D + gamma Y Z^T) u - gamma Z g) - gamma Z^T u,   u = R^-1 S g,
 
@@ -68,8 +69,8 @@ class LBFGS(PictureOptimizer):
         evaluate: ``x -> (loss, gradient)``.
         history: number m of pairs; memory is 2 (m + 1) n values.
         bounds: ``(low, high)`` or None.
-        metric: applies P, a symmetric positive definite matrix near the inverse Hessian up to a factor, to a tensor
-            shaped like ``x``; None is the identity.
+        preconditioner: multiplies a tensor shaped like ``x`` by P, a symmetric positive definite matrix close to the
+            inverse Hessian up to a factor; None is the identity.
         describe_failure: text for the error after five failures.
 
     Raises:
@@ -99,14 +100,14 @@ class LBFGS(PictureOptimizer):
         *,
         history: int = HISTORY,
         bounds: Bounds | None = None,
-        metric: Callable[[Tensor], Tensor] | None = None,
+        preconditioner: Preconditioner | None = None,
         describe_failure: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(x, evaluate, bounds=bounds, describe_failure=describe_failure)
         if history < 1:
             raise ValueError(f"LBFGS: expected a history of at least 1, got {history}")
         self.history = history
-        self._metric = (lambda v: v) if metric is None else metric
+        self._precondition = (lambda v: v) if preconditioner is None else preconditioner
         # One row more than pairs in use: a new pair never overwrites a row that the committed state still needs.
         self._rows = x.new_zeros(history + 1, 2, x.numel())
         # MPS has no float64; everywhere else the small matrices are cheap and deserve it.
@@ -133,7 +134,7 @@ class LBFGS(PictureOptimizer):
     def _direction(self, pairs: _Pairs, gradient: Tensor) -> Tensor:
         """-H g, or -P g while there are no pairs."""
         if not pairs.slots:
-            return -self._metric(gradient)
+            return -self._precondition(gradient)
         products = self._inner(pairs.slots, gradient)
         r, d = torch.triu(pairs.sy), pairs.sy.diagonal()
         gamma = d[-1] / pairs.yz[-1, -1]
@@ -146,7 +147,7 @@ class LBFGS(PictureOptimizer):
         coefficients[list(pairs.slots)] = weights.to(gradient.dtype)
         s, z = self._rows[:used].unbind(1)
         past = coefficients[:, 0] @ s + coefficients[:, 1] @ z
-        return -(gamma.to(gradient.dtype) * self._metric(gradient) + past.view_as(gradient))
+        return -(gamma.to(gradient.dtype) * self._precondition(gradient) + past.view_as(gradient))
 
     def _remember(self, pairs: _Pairs, s: Tensor, y: Tensor) -> _Pairs:
         slots = pairs.slots
@@ -155,7 +156,7 @@ class LBFGS(PictureOptimizer):
             slots, sy, yz = slots[1:], sy[1:, 1:], yz[1:, 1:]
         slot = next(i for i in range(self.history + 1) if i not in pairs.slots)
         self._rows[slot, 0] = s.view(-1)
-        self._rows[slot, 1] = self._metric(y).reshape(-1)
+        self._rows[slot, 1] = self._precondition(y).reshape(-1)
         slots = (*slots, slot)
         # One call gives s_i^T y and z_i^T y of the new y with every pair.
         products = self._inner(slots, y)

@@ -1,4 +1,4 @@
-"""Settings of texture synthesis and style transfer, checked once, and what is built from them."""
+"""Checks of the settings that texture synthesis and style transfer share, and the objects built from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.picture.adam import Adam
 from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer
-from cnnfast.models.style.picture.preconditioner import picture_metric
+from cnnfast.models.style.picture.preconditioner import picture_preconditioner
 
 OPTIMIZERS = ("lbfgs", "adam")
 
@@ -127,5 +127,5 @@ def build_optimizer(
         bounds = (sample.amin((1, 2), keepdim=True), sample.amax((1, 2), keepdim=True))
     if settings.optimizer == "adam":
         return Adam(start, evaluate, bounds=bounds, describe_failure=describe_failure)
-    metric = picture_metric(start, sample, periodic=periodic, regions=regions)
-    return LBFGS(start, evaluate, bounds=bounds, metric=metric, describe_failure=describe_failure)
+    preconditioner = picture_preconditioner(start, sample, periodic=periodic, regions=regions)
+    return LBFGS(start, evaluate, bounds=bounds, preconditioner=preconditioner, describe_failure=describe_failure)

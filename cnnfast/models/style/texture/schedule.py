@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cnnfast.models.style.picture.schedule import iterations_of_levels, number_of_levels, reduced_size
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
 
 SMALLEST_SIDE = 64
-
-# Iterations of (every coarser level, the finest level).
-PRESETS = {"fast": (60, 120), "good": (100, 200)}
 
 
 class Level(NamedTuple):
@@ -50,7 +48,7 @@ def plan_levels(
         levels: "auto" (see :func:`count_levels`) or a number.
         iterations: of every level, coarse to fine; a single number is that of the finest level, and coarser ones get
             the same share of it as in the preset; None takes the preset.
-        preset: "fast" or "good".
+        preset: name in :data:`~cnnfast.models.style.texture.presets.TEXTURE_PRESETS`.
         multiple: coarser pictures are rounded to multiples of this many px (periodic pictures tile best so).
 
     Returns:
@@ -67,9 +65,9 @@ def plan_levels(
         (128, 128) (256, 320) 100
     """
     count = number_of_levels("synthesize_texture", levels, count_levels(sample, picture))
-    if preset not in PRESETS:
-        raise ValueError(f"synthesize_texture: expected a preset among {', '.join(PRESETS)}, got {preset!r}")
-    coarse, fine = PRESETS[preset]
+    if preset not in TEXTURE_PRESETS:
+        raise ValueError(f"synthesize_texture: expected a preset among {', '.join(TEXTURE_PRESETS)}, got {preset!r}")
+    coarse, fine = TEXTURE_PRESETS[preset]
     numbers = iterations_of_levels("synthesize_texture", [coarse] * (count - 1) + [fine], iterations)
     plan = []
     for index, number in enumerate(numbers):

@@ -16,7 +16,7 @@ from cnnfast.images import match_histogram as match_histograms
 from cnnfast.models.style.picture.checkpoint import fingerprint, load_checkpoint
 from cnnfast.models.style.picture.levels import Callback, LevelRun, choose_device, plan_tiles
 from cnnfast.models.style.picture.optimizer import PictureOptimizer
-from cnnfast.models.style.picture.preconditioner import colour_metric
+from cnnfast.models.style.picture.preconditioner import colour_preconditioner
 from cnnfast.models.style.picture.settings import build_optimizer, choose_extractor, choose_layers
 from cnnfast.models.style.picture.tiling import size_of
 from cnnfast.models.style.texture.objective import TextureObjective
@@ -219,7 +219,7 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
         colours = _counted(self._sample, self.pixel_weight)
         if len(noise) == 3:
             # Noise of other colours would stay: the features of a network hardly see it, and the optimiser avoids them.
-            noise = colour_metric(colours, 0.5)(noise)
+            noise = colour_preconditioner(colours, 0.5)(noise)
         return colours.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
 
     def _describe(self) -> dict[str, Any]:

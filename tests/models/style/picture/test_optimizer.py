@@ -47,13 +47,15 @@ class TestLBFGS:
     @pytest.mark.parametrize("seed", [None, 7])
     def test_directions_equal_the_dense_bfgs_update(self, seed):
         evaluate, *_ = quadratic(6, 50)
-        metric = torch.eye(6, dtype=torch.float64) if seed is None else quadratic(6, 8, seed)[1]
-        optimizer = LBFGS(torch.zeros(6, dtype=torch.float64), evaluate, history=4, metric=lambda v: metric @ v)
+        preconditioner = torch.eye(6, dtype=torch.float64) if seed is None else quadratic(6, 8, seed)[1]
+        optimizer = LBFGS(
+            torch.zeros(6, dtype=torch.float64), evaluate, history=4, preconditioner=lambda v: preconditioner @ v
+        )
         run(optimizer, 7)
         gradient, pairs = optimizer._state.extra
-        rows = [(optimizer._rows[i, 0], torch.linalg.solve(metric, optimizer._rows[i, 1])) for i in pairs.slots]
+        rows = [(optimizer._rows[i, 0], torch.linalg.solve(preconditioner, optimizer._rows[i, 1])) for i in pairs.slots]
         s, y = rows[-1]
-        dense = metric * (s @ y) / (y @ metric @ y)
+        dense = preconditioner * (s @ y) / (y @ preconditioner @ y)
         for s, y in rows:
             left = torch.eye(6, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
             dense = left @ dense @ left.T + torch.outer(s, s) / (s @ y)

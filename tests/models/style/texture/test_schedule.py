@@ -2,7 +2,8 @@
 
 import pytest
 
-from cnnfast.models.style.texture.schedule import PRESETS, count_levels, plan_levels
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
+from cnnfast.models.style.texture.schedule import count_levels, plan_levels
 
 
 @pytest.mark.parametrize(
@@ -38,15 +39,15 @@ def test_small_sizes_never_reach_zero():
     assert all(min(*level.sample, *level.picture) >= 1 for level in plan)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", TEXTURE_PRESETS)
 def test_iterations_of_the_presets(preset):
-    coarse, fine = PRESETS[preset]
+    coarse, fine = TEXTURE_PRESETS[preset]
     assert [level.iterations for level in plan_levels((256, 256), (256, 256), preset=preset)] == [coarse, coarse, fine]
     assert [level.iterations for level in plan_levels((64, 64), (64, 64), preset=preset)] == [fine]
 
 
 def test_iterations_by_number_and_by_list():
-    coarse, fine = PRESETS["fast"]
+    coarse, fine = TEXTURE_PRESETS["fast"]
     plan = plan_levels((128, 128), (128, 128), iterations=4 * fine)
     assert [level.iterations for level in plan] == [4 * coarse, 4 * fine]
     assert [level.iterations for level in plan_levels((128, 128), (128, 128), iterations=[7, 0])] == [7, 0]

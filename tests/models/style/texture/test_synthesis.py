@@ -140,7 +140,7 @@ class TestColours:
     # Bounds of the channels cut colours off the line: half of this sample's px lie near one.
     @pytest.mark.parametrize(("bounds", "share"), [(None, 0.05), ("sample", 0.15)])
     def test_colours_stay_on_the_samples_line(self, bounds, share):
-        """Without the metric and the noise of the sample's colours a share of 0.4 leaves it."""
+        """Without the preconditioner and the noise of the sample's colours a share of 0.4 leaves it."""
         line = torch.tensor([0.9, 0.5, 0.2]).view(3, 1, 1)
         sample = torch.rand(1, 40, 40, generator=torch.Generator().manual_seed(4)) * line
         options = {"extractor": small_network(), "iterations": 20, "match_histogram": False}
@@ -151,7 +151,7 @@ class TestColours:
 
 class TestConvergence:
     def test_fine_stripes_that_go_on_at_the_borders(self):
-        """Filters with circular padding see a periodic picture, and so must the metric of the optimiser."""
+        """Filters with circular padding see a periodic picture, and so must the preconditioner of the optimiser."""
         stripes = (torch.arange(32) // 2 % 2).float().expand(3, 32, 32)
         losses = []
         synthesize_texture(
