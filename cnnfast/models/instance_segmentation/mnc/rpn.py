@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
@@ -14,25 +12,11 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 _CANDIDATES = {"training": 12000, "testing": 6000}
 
 GRADIENT_LIMIT = 1 / 512
-"""Largest gradient that features pass to a box's offset."""
-
-
-class _ClippedGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, limit: float) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        ctx.limit = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.clamp(-ctx.limit, ctx.limit), None
+"""Largest gradient that features pass to a box's offset, per element."""
 
 
 def clip_gradient(x: Tensor, limit: float = GRADIENT_LIMIT) -> Tensor:
-    """The same tensor; the gradient that comes back is cut to [-limit,limit] per element.
+    """A view of a tensor whose gradient is clamped to [-limit,limit] per element; other uses of the tensor are not.
 
     Example:
         >>> import torch
@@ -42,7 +26,10 @@ def clip_gradient(x: Tensor, limit: float = GRADIENT_LIMIT) -> Tensor:
         >>> x.grad
         tensor([ 0.5000, -0.2500])
     """
-    return _ClippedGradient.apply(x, limit)
+    clipped = x.view_as(x)
+    if clipped.requires_grad:
+        clipped.register_hook(lambda gradient: gradient.clamp(-limit, limit))
+    return clipped
 
 
 class CascadeRPN(RegionProposalNetwork):
@@ -57,8 +44,8 @@ class CascadeRPN(RegionProposalNetwork):
         min_box_size: px; proposals with a shorter side are dropped.
         candidates: best boxes of a map before the suppression; None: 12000 in training and 6000 in testing.
         proposals: most boxes of a picture after it.
-        gradient_in_boxes: whether, in training, proposals have a gradient in the predicted offsets. It is cut to
-            `GRADIENT_LIMIT`; the network's own losses are not concerned.
+        gradient_in_boxes: whether, in training, proposals have a gradient in the predicted offsets. It clamped to
+            `GRADIENT_LIMIT`; that of the network's own losses is not.
 
     Source: Ren et al., "Faster R-CNN", NIPS 2015; Dai, He, Sun, CVPR 2016, section 3.3.
     """
