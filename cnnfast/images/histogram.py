@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cnnfast.images.errors import ImageError, check_picture
 
-_BINS = 100
 _ANY_CHANNELS = (1, 2, 3, 4)
 
 
-def match_histogram(image: Tensor, reference: Tensor, mode: str = "exact") -> Tensor:
+def match_histogram(image: Tensor, reference: Tensor) -> Tensor:
     """Give every channel of a picture the distribution of values of the same channel of a reference.
 
-    "exact": with n pixels in `image`, the r-th smallest (r = 0..n-1, equal values in reading order) becomes the
-    r/(n-1) quantile of the reference, linear between its sorted values. Afterwards both have the same distribution.
-    "bins": a pixel of rank r (1..n, equal values share their mean rank) becomes the r/n quantile of a histogram of the
-    reference with 100 bins, linear inside a bin; equal pixels stay equal.
+    With n pixels in `image`, the r-th smallest (r = 0..n-1, equal values in reading order) becomes the r/(n-1) quantile
+    of the reference, linear between its sorted values. Afterwards both have the same distribution, also where `image`
+    repeats a value, which `skimage.exposure.match_histograms` maps to one value.
 
     Args:
         image: [C,H,W], C = 1..4, floating point, finite.
         reference: [C,H2,W2], any size.
-        mode: "exact" or "bins".
 
     Returns:
         [C,H,W] with the dtype and device of `image`.
@@ -31,10 +27,6 @@ def match_histogram(image: Tensor, reference: Tensor, mode: str = "exact") -> Te
     Raises:
         ImageError: shapes or values as above are not given.
         TypeError: not floating-point tensors.
-        ValueError: unknown mode.
-
-    Source: "bins" is the histogram matching of Gatys, Ecker, Bethge, Texture Synthesis Using Convolutional Neural
-    Networks, NIPS 2015 (the authors' published code).
 
     Example:
         >>> import torch
@@ -48,17 +40,14 @@ def match_histogram(image: Tensor, reference: Tensor, mode: str = "exact") -> Te
         raise ImageError(
             f"match_histogram: expected reference with {image.shape[0]} channels, got {reference.shape[0]}"
         )
-    if mode not in ("exact", "bins"):
-        raise ValueError(f'match_histogram: expected mode "exact" or "bins", got {mode!r}')
-    match = _exact if mode == "exact" else _bins
     channels = [
-        match(channel.reshape(-1), values.reshape(-1).to(channel.device))
+        _match(channel.reshape(-1), values.reshape(-1).to(channel.device))
         for channel, values in zip(image.detach(), reference.detach(), strict=True)
     ]
     return torch.stack(channels).reshape(image.shape).to(image.dtype)
 
 
-def _exact(channel: Tensor, reference: Tensor) -> Tensor:
+def _match(channel: Tensor, reference: Tensor) -> Tensor:
     # Positions in float64: float32 cannot tell neighbours apart beyond 2^24 pixels.
     values = reference.double().sort().values
     last = values.numel() - 1
@@ -73,16 +62,3 @@ def _exact(channel: Tensor, reference: Tensor) -> Tensor:
     matched = torch.empty_like(quantiles)
     matched[channel.argsort(stable=True)] = quantiles
     return matched
-
-
-def _bins(channel: Tensor, reference: Tensor) -> Tensor:
-    values = reference.double().cpu().numpy()
-    if values.min() == values.max():  # a histogram without width would spread the value over a bin
-        return torch.full_like(channel, float(values[0]), dtype=torch.float64)
-    counts, edges = np.histogram(values, bins=_BINS)
-    cumulative = np.concatenate([[0], np.cumsum(counts)]) / values.size
-    pixels = channel.double().cpu().numpy()
-    ordered = np.sort(pixels)
-    mean_rank = (np.searchsorted(ordered, pixels, "left") + np.searchsorted(ordered, pixels, "right") + 1) / 2
-    matched = np.interp(mean_rank / pixels.size, cumulative, edges)
-    return torch.from_numpy(matched).to(channel.device)
