@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import struct
-import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 95
             cannot be written (folder missing or not writable, disk full).
         TypeError: not a floating-point tensor.
         ValueError: quality or bits out of range.
-        ImportError: Pillow, or tifffile for 16-bit TIFF, is not installed.
+        ImportError: Pillow, or numpngw for 16-bit PNG, or tifffile for 16-bit TIFF, is not installed.
 
     Example:
         >>> import tempfile, torch
@@ -110,30 +111,24 @@ def _encoder(array: np.ndarray, kind: str, quality: int) -> Callable[[Path], Any
             "TIFF": {"compression": "tiff_adobe_deflate"},
         }
         return lambda path: Image.fromarray(array).save(path, format=kind, **options.get(kind, {}))
+    # Pillow writes 16 bits a channel for grey pictures only.
     if kind == "PNG":
-        return lambda path: path.write_bytes(_png16(array))
+        return partial(_write_png16, _import_writer("numpngw", kind).write_png, array)
+    photometric = "minisblack" if array.ndim == 2 else "rgb"
+    imwrite = _import_writer("tifffile", kind).imwrite
+    return lambda path: imwrite(path, array, photometric=photometric, compression="zlib")
+
+
+def _write_png16(write_png: Callable[..., Any], array: np.ndarray, path: Path) -> None:
+    with open(path, "wb") as file:
+        write_png(file, array, filter_type=0)  # by default it compresses six times, to find the best filter
+
+
+def _import_writer(package: str, kind: str) -> ModuleType:
     try:
-        import tifffile
+        return importlib.import_module(package)
     except ImportError as error:
         raise ImportError(
-            "save_image: expected the package tifffile to write 16-bit TIFF, got none; "
+            f"save_image: expected the package {package} to write 16-bit {kind}, got none; "
             "install it with: pip install 'cnnfast[models]'"
         ) from error
-    photometric = "minisblack" if array.ndim == 2 else "rgb"
-    return lambda path: tifffile.imwrite(path, array, photometric=photometric, compression="zlib")
-
-
-def _png16(array: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel, which Pillow does not write for colour (W3C, PNG Specification, 3rd edition)."""
-    height, width = array.shape[:2]
-    colour_type = {1: 0, 3: 2, 4: 6}[1 if array.ndim == 2 else array.shape[2]]
-    rows = array.astype(">u2").reshape(height, -1).view(np.uint8)
-    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        body = name + content
-        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered.tobytes())), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -76,6 +77,27 @@ class TestSaving:
         np.testing.assert_array_equal(stored, deep.transpose(1, 2, 0))
         image = load_image(tmp_path / f"a.{suffix}", alpha="keep" if channels == 4 else "white")
         np.testing.assert_allclose(image, np.broadcast_to(deep / 65535, image.shape), atol=1 / 255)
+
+    @pytest.mark.parametrize("package, suffix", [("numpngw", "png"), ("tifffile", "tif")])
+    def test_without_the_library_for_sixteen_bits(self, tmp_path, monkeypatch, package, suffix):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ImportError, match=rf"the package {package} to write 16-bit .*cnnfast\[models\]"):
+            save_image(torch.zeros(3, 4, 4), tmp_path / f"a.{suffix}", bits=16)
+        assert not list(tmp_path.iterdir())
+
+    def test_disk_full_leaves_the_old_file_of_sixteen_bits(self, tmp_path, monkeypatch):
+        save_image(torch.zeros(3, 4, 4), tmp_path / "a.png", bits=16)
+        before = (tmp_path / "a.png").read_bytes()
+
+        def full(file, _array, **_options):
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("numpngw.write_png", full)
+        with pytest.raises(ImageError, match="No space left on device"):
+            save_image(torch.ones(3, 4, 4), tmp_path / "a.png", bits=16)
+        assert (tmp_path / "a.png").read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_values_that_are_not_finite(self, tmp_path, value):
