@@ -74,33 +74,23 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        """A picture and its target."""
+        """A picture and its target.
+
+        Raises:
+            IndexError: there is no such picture.
+            ImageError: a picture, or a picture of labels, cannot be read.
+            AnnotationError: the annotation cannot be used, or is of another size than the picture.
+        """
         if not -len(self) <= index < len(self):
             raise IndexError(f"{type(self).__name__}: expected an index below {len(self)}, got {index}")
         index %= len(self)
-        return self.picture(index), self.target(index)
+        picture = self._picture(index)
+        return picture, self._target(index, self._objects(index, picture.shape[1:]))
 
-    def picture(self, index: int) -> Tensor:
-        """A picture [3,H,W].
+    def _picture(self, index: int) -> Tensor:
+        return load_image(self._path(index))
 
-        Raises:
-            ImageError: it cannot be read.
-            AnnotationError: its size is not that of its objects' masks.
-        """
-        picture = load_image(self._path(index))
-        expected = self._size(index)
-        if picture.shape[1:] != expected:
-            (height, width), got = expected, f"{picture.shape[2]}x{picture.shape[1]}"
-            raise AnnotationError(f"{self._path(index)}: expected {width}x{height} px as its annotation, got {got}")
-        return picture
-
-    def target(self, index: int) -> Target:
-        """A target, without reading the picture.
-
-        Raises:
-            AnnotationError: its annotation cannot be used.
-        """
-        objects = self._objects(index)
+    def _target(self, index: int, objects: Objects) -> Target:
         masks = objects.masks != 0
         crowd = torch.zeros(len(masks), dtype=torch.bool) if objects.crowd is None else objects.crowd
         area = masks.flatten(1).sum(1) if objects.area is None else objects.area
@@ -122,12 +112,13 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
         """The file of a picture."""
 
     @abstractmethod
-    def _size(self, index: int) -> tuple[int, int]:
-        """(height, width) of a picture as its annotation has it."""
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
+        """The objects of a picture of (height, width) `size`, which `_check_size` compares with the annotation."""
 
-    @abstractmethod
-    def _objects(self, index: int) -> Objects:
-        """The objects of a picture."""
+    def _check_size(self, index: int, annotated: Sequence[int], size: Sequence[int]) -> None:
+        if tuple(annotated) != tuple(size):
+            (height, width), got = annotated, f"{size[1]}x{size[0]}"
+            raise AnnotationError(f"{self._path(index)}: expected {width}x{height} px as its annotation, got {got}")
 
 
 def split_objects(labels: Tensor, *, besides: Sequence[int] = (0,)) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -98,16 +99,10 @@ class CityscapesInstances(InstanceDataset):
     def _path(self, index: int) -> Path:
         return self._pictures / f"{self.names[index]}{_PICTURE}"
 
-    def _label_path(self, index: int) -> Path:
-        return self._labels / f"{self.names[index]}_{self._kind}_{_LABELS}"
-
-    def _size(self, index: int) -> tuple[int, int]:
-        height, width = load_labels(self._label_path(index)).shape
-        return height, width
-
-    def _objects(self, index: int) -> Objects:
-        path = self._label_path(index)
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
+        path = self._labels / f"{self.names[index]}_{self._kind}_{_LABELS}"
         pixels = load_labels(path)
+        self._check_size(index, pixels.shape, size)
         largest = int(pixels.max())
         if largest >= _END:
             raise AnnotationError(f"{path}: expected numbers of instances below {_END}, got {largest}")

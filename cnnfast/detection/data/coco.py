@@ -91,10 +91,8 @@ class CocoInstances(InstanceDataset):
     def _path(self, index: int) -> Path:
         return self._folder / self.names[index]
 
-    def _size(self, index: int) -> tuple[int, int]:
-        return self._sizes[index]
-
-    def _objects(self, index: int) -> Objects:
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
+        self._check_size(index, self._sizes[index], size)
         entries = self._annotations.get(self.image_ids[index], [])
         height, width = self._sizes[index]
         masks = np.zeros((len(entries), height, width), dtype=np.uint8)

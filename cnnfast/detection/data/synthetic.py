@@ -89,17 +89,13 @@ class SyntheticInstances(InstanceDataset):
         self.names = [f"synthetic {number}" for number in range(seed, seed + count)]
         self._seed, self._side, self._count = seed, size, objects
 
-    def picture(self, index: int) -> Tensor:
-        """A picture [3,size,size]."""
+    def _picture(self, index: int) -> Tensor:
         return _draw(self._seed + index, self._side, self._count)[0].clone()
 
     def _path(self, index: int) -> Path:
         return Path(self.names[index])
 
-    def _size(self, index: int) -> tuple[int, int]:
-        return self._side, self._side
-
-    def _objects(self, index: int) -> Objects:
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
         _, masks, labels = _draw(self._seed + index, self._side, self._count)
         return Objects(masks, labels)
 

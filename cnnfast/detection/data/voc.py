@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,23 +95,19 @@ class VOCInstances(InstanceDataset):
     def _path(self, index: int) -> Path:
         return self._root / "JPEGImages" / f"{self.names[index]}.jpg"
 
-    def _size(self, index: int) -> tuple[int, int]:
-        height, width = load_labels(self._label_path(index, "SegmentationObject")).shape
-        return height, width
-
-    def _objects(self, index: int) -> Objects:
-        path = self._label_path(index, "SegmentationObject")
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
+        path, of_classes = (
+            self._root / part / f"{self.names[index]}.png" for part in ("SegmentationObject", "SegmentationClass")
+        )
         objects = load_labels(path)
-        classes = load_labels(self._label_path(index, "SegmentationClass"))
+        self._check_size(index, objects.shape, size)
+        classes = load_labels(of_classes)
         if objects.shape != classes.shape:
             sizes = " and ".join(f"{labels.shape[1]}x{labels.shape[0]} px" for labels in (objects, classes))
             raise AnnotationError(f"{path}: expected objects and classes of one size, got {sizes}")
         _, masks = split_objects(objects, besides=(0, VOID))
         labels = torch.tensor([_class_of(path, classes[mask]) for mask in masks], dtype=torch.int64)
         return Objects(masks, labels, ignore=objects == VOID)
-
-    def _label_path(self, index: int, part: str) -> Path:
-        return self._root / part / f"{self.names[index]}.png"
 
 
 class SBDInstances(InstanceDataset):
@@ -166,14 +163,11 @@ class SBDInstances(InstanceDataset):
     def _path(self, index: int) -> Path:
         return self._root / "img" / f"{self.names[index]}.jpg"
 
-    def _size(self, index: int) -> tuple[int, int]:
-        height, width = self._read(index)[0].shape
-        return height, width
-
-    def _objects(self, index: int) -> Objects:
-        labels, categories = self._read(index)
+    def _objects(self, index: int, size: Sequence[int]) -> Objects:
+        path = self._root / "inst" / f"{self.names[index]}.mat"
+        labels, categories = _read_instances(path)
+        self._check_size(index, labels.shape, size)
         numbers, masks = split_objects(labels)
-        path = self._instance_path(index)
         if bool(((numbers < 1) | (numbers > len(categories))).any()):
             got = f"{len(categories)} for the numbers {numbers.tolist()}"
             raise AnnotationError(f"{path}: expected a category for every object, got {got}")
@@ -182,22 +176,19 @@ class SBDInstances(InstanceDataset):
             raise AnnotationError(f"{path}: expected categories of 1..{len(VOC_CATEGORIES)}, got {chosen.tolist()}")
         return Objects(masks, chosen)
 
-    def _instance_path(self, index: int) -> Path:
-        return self._root / "inst" / f"{self.names[index]}.mat"
 
-    def _read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Object numbers [H,W] and the category of each object, from 1 on."""
-        path = self._instance_path(index)
-        check_annotation_file(path)
-        try:
-            content = _matlab_reader()(str(path))["GTinst"]
-            numbers, categories = (np.asarray(content[key][0, 0]) for key in ("Segmentation", "Categories"))
-            if numbers.ndim != 2 or numbers.dtype.kind not in "ui" or categories.dtype.kind not in "ui":
-                raise TypeError("its Segmentation or Categories are no whole numbers")
-        except Exception as error:  # SciPy raises nearly every type there is for damaged files
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise AnnotationError(f"{path}: expected MATLAB's GTinst of the SBD, got {reason}") from error
-        return torch.from_numpy(numbers.astype(np.int64)), torch.from_numpy(categories.astype(np.int64).ravel())
+def _read_instances(path: Path) -> tuple[Tensor, Tensor]:
+    """The object numbers [H,W] of a file of the SBD, and the category of each object, from 1 on."""
+    check_annotation_file(path)
+    try:
+        content = _matlab_reader()(str(path))["GTinst"]
+        numbers, categories = (np.asarray(content[key][0, 0]) for key in ("Segmentation", "Categories"))
+        if numbers.ndim != 2 or numbers.dtype.kind not in "ui" or categories.dtype.kind not in "ui":
+            raise TypeError("its Segmentation or Categories are no whole numbers")
+    except Exception as error:  # SciPy raises nearly every type there is for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise AnnotationError(f"{path}: expected MATLAB's GTinst of the SBD, got {reason}") from error
+    return torch.from_numpy(numbers.astype(np.int64)), torch.from_numpy(categories.astype(np.int64).ravel())
 
 
 def _class_of(path: Path, classes: Tensor) -> int:

@@ -10,9 +10,10 @@ import torch
 
 pytest.importorskip("PIL")
 
-from cnnfast.detection.data import AnnotationError, CityscapesInstances
+from cnnfast.detection.data import AnnotationError, CityscapesInstances, cityscapes
 from cnnfast.detection.metrics import cityscapes_ap
 from cnnfast.images import ImageError, save_image
+from cnnfast.images.labels import load_labels
 
 # Road, two cars, a group of cars, a bicycle, a caravan (not evaluated), a group of caravans, ego vehicle, sky.
 PIXELS = np.array([[7, 26000, 26000, 26001], [26, 26, 33002, 33002], [29001, 29, 1, 23]])
@@ -105,3 +106,10 @@ def test_damaged(root):
     (root / "gtFine/empty").mkdir()
     with pytest.raises(AnnotationError, match=r"expected pictures CITY/\*_leftImg8bit.png, got none"):
         CityscapesInstances(root, "empty")
+
+
+def test_labels_are_decoded_once_an_item(root, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(cityscapes, "load_labels", lambda path: decoded.append(path.name) or load_labels(path))
+    CityscapesInstances(root, "val")[1]
+    assert decoded == ["ulm_000000_000019_gtFine_instanceIds.png"]

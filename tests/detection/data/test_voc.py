@@ -15,7 +15,9 @@ from PIL import Image
 from scipy import io as scipy_io
 
 from cnnfast.detection.data import AnnotationError, SBDInstances, VOCInstances
+from cnnfast.detection.data import voc as voc_module
 from cnnfast.images import ImageError, save_image
+from cnnfast.images.labels import load_labels
 
 OBJECTS = np.array([[0, 1, 1, 255], [2, 2, 255, 255], [2, 0, 5, 5]], dtype=np.uint8)
 CLASSES = np.array([[0, 15, 15, 255], [3, 3, 255, 255], [3, 0, 15, 15]], dtype=np.uint8)
@@ -120,6 +122,14 @@ class TestVOC:
         with pytest.raises(AnnotationError, match="expected 4x3 px as its annotation, got 4x4"):
             VOCInstances(voc)[1]
 
+    def test_labels_are_decoded_once_an_item(self, voc, monkeypatch):
+        decoded = []
+        monkeypatch.setattr(
+            voc_module, "load_labels", lambda path: decoded.append(path.parent.name) or load_labels(path)
+        )
+        VOCInstances(voc)[0]
+        assert decoded == ["SegmentationObject", "SegmentationClass"]
+
     def test_lists(self, voc):
         for text, words in (("", "names of pictures"), ("../a", r"got '\.\./a'"), ("/a", "got '/a'")):
             (voc / "ImageSets/Segmentation/own.txt").write_text(text)
@@ -184,6 +194,17 @@ class TestSBD:
             assert "\n" not in str(e.value)
         path.unlink()
         with pytest.raises(AnnotationError, match="expected a file of annotations, got nothing"):
+            SBDInstances(sbd)[0]
+
+    def test_instances_are_decoded_once_an_item(self, sbd, monkeypatch):
+        decoded, loadmat = [], scipy_io.loadmat
+        monkeypatch.setattr(scipy_io, "loadmat", lambda path: decoded.append(Path(path).name) or loadmat(path))
+        SBDInstances(sbd)[0]
+        assert decoded == ["2008_000001.mat"]
+
+    def test_another_size_than_the_picture(self, sbd):
+        save_image(torch.zeros(3, 4, 4), sbd / "img/2008_000001.jpg")
+        with pytest.raises(AnnotationError, match=r"2008_000001\.jpg: expected 4x3 px as its annotation, got 4x4"):
             SBDInstances(sbd)[0]
 
     def test_without_scipy(self, sbd, monkeypatch):
