@@ -10,13 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.detection.data.training import AnnotatedPictures
-from cnnfast.detection.metrics import (
-    AverageRecall,
-    CityscapesAP,
-    CocoMetrics,
-    RegionAP,
-    to_coco_results,
-)
+from cnnfast.detection.metrics import CityscapesAP, CocoMetrics, RegionAP, to_coco_results
 from cnnfast.detection.prediction import MASK_THRESHOLD, predict_instances
 
 logger = logging.getLogger(__name__)
@@ -49,7 +43,7 @@ class Evaluation:
         self._cityscapes = CityscapesAP() if cityscapes else None
         self._regions = RegionAP()
         self._coco = CocoMetrics(class_agnostic=classless)
-        self._recall = AverageRecall((10, 100, 1000) if classless else (1, 10, 100))
+        self._recall_limits = (10, 100, 1000) if classless else (1, 10, 100)
         self.results: list[dict[str, Any]] = []
         self.pictures = self.skipped = 0
 
@@ -57,7 +51,7 @@ class Evaluation:
         """Take note of a picture."""
         if self._classless:
             truth = {**truth, "labels": torch.ones(len(truth["masks"]), dtype=torch.int64)}
-        for metric in (self._regions, self._coco, self._recall, self._cityscapes):
+        for metric in (self._regions, self._coco, self._cityscapes):
             if metric is not None:
                 metric.update(prediction, truth)
         self.results += to_coco_results([prediction], [image_id], self._numbers)
@@ -70,7 +64,8 @@ class Evaluation:
         measures |= {name: value for name, value in coco.items() if name.startswith("AP")}
         if self._cityscapes is not None:
             measures |= {f"Cityscapes {name}": value for name, value in self._cityscapes.compute().items()}
-        return measures | {f"AR@{limit}": value for limit, value in self._recall.compute().items()}
+        recall = self._coco.average_recall(self._recall_limits)
+        return measures | {f"AR@{limit}": value for limit, value in recall.items()}
 
     def per_class(self) -> dict[int, float]:
         """AP^r at 0.5 of each class."""

@@ -6,13 +6,11 @@ picture at a time.
 """
 
 from cnnfast.detection.metrics.cityscapes import CityscapesAP, cityscapes_ap
-from cnnfast.detection.metrics.coco import CocoMetrics, coco_metrics, encode_masks, to_coco_results
+from cnnfast.detection.metrics.coco import CocoMetrics, average_recall, coco_metrics, encode_masks, to_coco_results
 from cnnfast.detection.metrics.masks import boundary_f, mask_intersections, mask_iou
-from cnnfast.detection.metrics.recall import AverageRecall, average_recall
 from cnnfast.detection.metrics.voc import RegionAP, voc_ap_r
 
 __all__ = [
-    "AverageRecall",
     "CityscapesAP",
     "CocoMetrics",
     "RegionAP",

@@ -1,4 +1,4 @@
-"""COCO's files of results and COCO's measures, by pycocotools."""
+"""COCO's files of results, and its average precision and average recall, by pycocotools."""
 
 from __future__ import annotations
 
@@ -83,8 +83,10 @@ class CocoMetrics:
         1.0
     """
 
+    _function = "coco_metrics"
+
     def __init__(self, limits: Sequence[int] = (1, 10, 100), *, class_agnostic: bool = False) -> None:
-        coco_masks("coco_metrics")
+        coco_masks(self._function)
         if not limits or min(limits) < 1 or list(limits) != sorted(set(limits)):
             raise ValueError(f"coco_metrics: expected rising numbers of detections of at least 1, got {list(limits)}")
         self._limits, self._class_agnostic = list(limits), class_agnostic
@@ -94,7 +96,7 @@ class CocoMetrics:
 
     def update(self, prediction: Prediction, truth: Truth) -> None:
         """Take note of a picture, see `coco_metrics`."""
-        name, labelled = "coco_metrics", not self._class_agnostic
+        name, labelled = self._function, not self._class_agnostic
         found, true = check_same_size(
             name, found_regions(name, prediction, labelled=labelled), true_regions(name, truth, labelled=labelled)
         )
@@ -103,12 +105,23 @@ class CocoMetrics:
         self._images.append({"id": image, "height": height, "width": width})
         for entry, score in zip(_entries(found, image), found.scores.tolist(), strict=True):
             self._found.append(entry | {"id": len(self._found) + 1, "score": score, "iscrowd": 0})
-        areas = _areas(truth, true)
+        areas = _areas(name, truth, true)
         for entry, crowd, area in zip(_entries(true, image), true.crowd.tolist(), areas, strict=True):
             self._objects.append(entry | {"id": len(self._objects) + 1, "iscrowd": int(crowd), "area": area})
 
     def compute(self) -> dict[str, float]:
         """The measures, see `coco_metrics`."""
+        return _summary(self._evaluate(self._limits, self._class_agnostic), self._limits)
+
+    def average_recall(self, limits: Sequence[int] = (10, 100, 1000)) -> dict[int, float]:
+        """Average recall for each number of proposals, whatever the labels, see the function `average_recall`."""
+        _check_proposals(limits)
+        rising = sorted(set(limits))
+        recall = self._evaluate(rising, class_agnostic=True, sizes=1)["recall"]
+        return {limit: _mean(recall[..., rising.index(limit)]) for limit in limits}
+
+    def _evaluate(self, limits: Sequence[int], class_agnostic: bool, sizes: int = 1 + len(_SIZES)) -> dict[str, Any]:
+        """What pycocotools accumulates, for all objects and for the first of `_SIZES`: -1 where there is no object."""
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 
@@ -125,12 +138,20 @@ class CocoMetrics:
                 api.createIndex()
                 sets.append(api)
             evaluation = COCOeval(*sets, "segm")
-            evaluation.params.maxDets = self._limits
-            evaluation.params.useCats = int(not self._class_agnostic)
-            if self._images and categories:
-                evaluation.evaluate()
-                evaluation.accumulate()
-        return _summary(evaluation.eval, self._limits)
+            evaluation.params.maxDets = list(limits)
+            evaluation.params.useCats = int(not class_agnostic)
+            evaluation.params.areaRng = evaluation.params.areaRng[:sizes]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:sizes]
+            if not (self._images and categories):
+                shape = (len(THRESHOLDS), 1, sizes, len(limits))
+                return {"precision": np.full((shape[0], 1, *shape[1:]), -1.0), "recall": np.full(shape, -1.0)}
+            evaluation.evaluate()
+            evaluation.accumulate()
+        return evaluation.eval
+
+
+class _ProposalMetrics(CocoMetrics):
+    _function = "average_recall"
 
 
 def coco_metrics(
@@ -176,6 +197,51 @@ def coco_metrics(
     return metric.compute()
 
 
+def average_recall(
+    predictions: Iterable[Prediction], truths: Iterable[Truth], limits: Sequence[int] = (10, 100, 1000)
+) -> dict[int, float]:
+    r"""AR@n: the share of objects that are found, whatever their class, by the n best-scored proposals of a picture.
+
+    .. math::
+        \mathrm{AR@}n = \operatorname{mean}_{t \in \{.5, .55, ..., .95\}}
+        \frac{\#\{\text{objects matched at IoU} \ge t\}}{\#\{\text{objects}\}}
+
+    At each threshold t the proposals are matched as COCO does it: in falling order of their scores, each to the object
+    of largest IoU that is not matched yet. Regions of many objects ("iscrowd") are left out.
+
+    Args:
+        predictions: for each picture a dict of masks [n,H,W] or [n,1,H,W] bool or integers, and scores [n].
+        truths: for each picture a dict of masks [g,H,W], and perhaps iscrowd [g].
+        limits: numbers of proposals n.
+
+    Returns:
+        n to AR@n; NaN if there is no object at all.
+
+    Raises:
+        ValueError: missing keys, shapes that do not fit, or numbers below 1.
+        TypeError: masks that are soft, or no dicts of tensors.
+        ImportError: pycocotools is not installed.
+
+    Source: Hosang et al., "What Makes for Effective Detection Proposals?", PAMI 2016, section 5, with the matching of
+        pycocotools.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.detection.metrics import average_recall
+        >>> mask = torch.ones(1, 4, 4, dtype=torch.bool)
+        >>> half = mask.clone()
+        >>> half[:, :, :2] = False
+        >>> found = {"masks": torch.cat([half, mask]), "scores": torch.tensor([0.9, 0.8])}
+        >>> average_recall([found], [{"masks": mask}], (1, 2))
+        {1: 0.1, 2: 1.0}
+    """
+    _check_proposals(limits)
+    metric = _ProposalMetrics(class_agnostic=True)
+    for prediction, truth in pairs("average_recall", predictions, truths):
+        metric.update(prediction, truth)
+    return metric.average_recall(limits)
+
+
 def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
     """COCO's run lengths of masks [n,H,W] bool: dicts of size [H,W] and counts, a string.
 
@@ -217,22 +283,23 @@ def _category(label: int, category_ids: Mapping[int, int] | None) -> int:
     return int(category_ids[label])
 
 
-def _areas(truth: Truth, true: Regions) -> list[float]:
+def _areas(function: str, truth: Truth, true: Regions) -> list[float]:
     if "area" not in truth:
         return true.masks.flatten(1).sum(1).tolist()
     areas = torch.as_tensor(truth["area"]).detach().cpu()
     if areas.shape != (len(true.masks),):
-        raise ValueError(f"coco_metrics: expected area of shape [{len(true.masks)}], got {list(areas.shape)}")
+        raise ValueError(f"{function}: expected area of shape [{len(true.masks)}], got {list(areas.shape)}")
     return areas.double().tolist()
 
 
+def _check_proposals(limits: Sequence[int]) -> None:
+    if not limits or min(limits) < 1:
+        raise ValueError(f"average_recall: expected numbers of proposals of at least 1, got {list(limits)}")
+
+
 def _summary(evaluated: Mapping[str, Any], limits: Sequence[int]) -> dict[str, float]:
-    """Means over what is there; pycocotools marks with -1 what has no objects."""
-    if not evaluated:
-        shape = (len(THRESHOLDS), 1, 1, 1 + len(_SIZES), len(limits))
-        precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
-    else:
-        precision, recall = evaluated["precision"], evaluated["recall"]
+    """Means over the classes that have objects."""
+    precision, recall = evaluated["precision"], evaluated["recall"]
     result = {
         "AP": _mean(precision[:, :, :, 0, -1]),
         "AP50": _mean(precision[THRESHOLDS.index(0.5), :, :, 0, -1]),
@@ -246,5 +313,6 @@ def _summary(evaluated: Mapping[str, Any], limits: Sequence[int]) -> dict[str, f
 
 
 def _mean(values: np.ndarray) -> float:
+    """Of the values of classes with objects; pycocotools marks the others with -1."""
     present = values[values > -1]
     return float(present.mean()) if present.size else float("nan")

@@ -7,13 +7,7 @@ import math
 import pytest
 import torch
 
-from cnnfast.detection.metrics import (
-    AverageRecall,
-    RegionAP,
-    average_recall,
-    mask_iou,
-    voc_ap_r,
-)
+from cnnfast.detection.metrics import RegionAP, average_recall, mask_iou, voc_ap_r
 from tests.detection.metrics.cases import random_scene, random_scenes
 
 THRESHOLDS = [0.5 + 0.05 * k for k in range(10)]
@@ -184,7 +178,25 @@ class TestAverageRecall:
         nothing = {"masks": prediction["masks"][:0]}
         assert math.isnan(average_recall([prediction], [nothing])[10])
 
+    def test_proposals_choose_by_falling_score(self):
+        first, second = torch.zeros(2, 1, 12, dtype=torch.bool)
+        first[:, :10], second[:, 2:] = True, True
+        wide = first.clone()
+        wide[:, 10] = True
+        # IoU of `wide` is .91 with the first object and .75 with the second; of `first` 1 and .67. As `wide` comes
+        # first it takes the first object up to .9, and `first` is left with the second one up to .65.
+        found = {"masks": torch.stack([wide, first]), "scores": torch.tensor([0.9, 0.8])}
+        result = average_recall([found], [{"masks": torch.stack([first, second])}], (2,))
+        assert result[2] == pytest.approx((4 * 1 + 6 * 0.5) / 10)
+
+    def test_limits_in_any_order(self):
+        predictions, truths = random_scenes(5)
+        result = average_recall(predictions, truths, (100, 1, 100))
+        assert list(result) == [100, 1] and result[1] == average_recall(predictions, truths, (1,))[1]
+
     @pytest.mark.parametrize("limits", [(), (0, 1)])
     def test_refused(self, limits):
         with pytest.raises(ValueError, match="average_recall: expected numbers of proposals of at least 1"):
-            AverageRecall(limits)
+            average_recall([], [], limits)
+        with pytest.raises(ValueError, match="average_recall: expected prediction with the key 'masks'"):
+            average_recall([{}], [{}])
