@@ -10,7 +10,7 @@ from torch import Tensor
 from cnnfast.arguments import distance as arguments
 
 NOWHERE = 1 << 62
-"""Squared distance, in pixels, of a pixel that has no opponent; sums with squares of offsets do not overflow."""
+"""Squared distance, in pixels, of a pixel without a site; sums with squares of offsets do not overflow."""
 ROUNDING = 1 - 1e-6
 """Factor of a distance in units before it is rounded up: a product that should be whole may be a little above."""
 

@@ -1,8 +1,8 @@
 // A 3x3 convolution with stride 1 by tiles (Winograd's minimal filtering), at most a quarter of its multiplications.
 //
-// Where the weights' values are few they are computed once, and every thread takes some tiles through all of it while
-// they stay in its core's cache. Else tiles are taken in large blocks, whose values are computed once, and every thread
-// takes panels of output channels with their weights.
+// If there are few weights, they are transformed once, and every thread takes a few tiles at a time through all steps
+// while they stay in its core's cache. Else the tiles of the input are transformed in large blocks, and every thread
+// multiplies a block with some panels of output channels, whose weights it transforms.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace cnnfast::convolution {
 
-// Where the arrays of a convolution lie: images (N, H, W, channels), one after the other.
+// The sizes of a convolution. Arrays are images (N, H, W, channels), contiguous.
 struct ConvolutionShape {
   int64_t batch, height, width, channels;
   int64_t output_height, output_width, output_channels;
@@ -51,11 +51,11 @@ class WinogradConvolution {
 
  private:
   static constexpr int64_t kFewWeights = int64_t(1) << 20;
-  // Tiles whose values stay in a core's second cache: with few weights, those of the input; else those of the output.
+  // Tiles whose values stay in a core's second-level cache: of the input with few weights, else of the output.
   static constexpr int64_t kFewTiles = 24, kChunk = 48;
-  // 4 MiB of values of the input at once, but enough tiles that computing those of the weights costs little.
+  // 4 MiB of values of the input at once, but enough tiles that transforming the weights costs little in comparison.
   static constexpr int64_t kBlockFloats = int64_t(1) << 20, kSmallestBlock = 4 * kChunk;
-  // A cache line, so that neighbouring tiles and values do not compete for the same places in the cache.
+  // A cache line, so that neighbouring tiles and values do not fall into the same cache sets.
   static constexpr int64_t kGap = 16;
 
   static const Kernels& simd() { return kernels(); }
@@ -106,7 +106,7 @@ class WinogradConvolution {
 
   void multiply_block(int64_t first, int64_t count, const float* values) const {
     const int64_t panels = shape_.output_channels / kChannelPanel, chunks = divide_up(count, kChunk);
-    // Every run of chunks computes the values of its panel's weights: no more runs than keep all threads busy.
+    // Every run of chunks transforms the weights of its panel: no more runs than keep all threads busy.
     const int64_t runs = std::min(chunks, divide_up(2 * worker_count(panels * chunks, work(count)), panels));
     const int64_t items = panels * runs, workers = worker_count(items, work(count));
     const int64_t size = kTileValues * (weight_spread() + result_spread());

@@ -1,4 +1,5 @@
-// What caches move at once, and what parts of working memory that belong to different threads should not share.
+// The size of a cache line in bytes: the unit of prefetches, and what working memory of different threads must not
+// share.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Tensors as the kernels on CUDA see them.
+// The device check and the dispatch over element types of the CUDA kernels.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>

@@ -9,7 +9,7 @@ namespace cnnfast {
 
 constexpr int kTotalThreads = 256;
 
-// Adds one number of each of a block's kTotalThreads threads; thread 0 gets the total.
+// Sums one value of each of a block's kTotalThreads threads; thread 0 receives the total.
 __device__ inline double block_total(double value) {
   CNNFAST_SHARED(double, sums, [kTotalThreads]);
   sums[threadIdx.x] = value;
@@ -20,7 +20,7 @@ __device__ inline double block_total(double value) {
   return sums[threadIdx.x];
 }
 
-// Block i adds `count` numbers from totals[i count] on.
+// Block i sums the `count` values from totals[i * count] on.
 template <typename T>
 __global__ void __launch_bounds__(kTotalThreads) total_kernel(const double* totals, const int64_t count, T* out) {
   double sum = 0;

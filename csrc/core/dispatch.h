@@ -1,4 +1,4 @@
-// The element type of a tensor as the CPU kernels see it.
+// The dispatch over element types of the CPU kernels.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>

@@ -1,4 +1,4 @@
-// Division of sizes into parts.
+// Integer division that rounds up.
 #pragma once
 
 #include <cstdint>

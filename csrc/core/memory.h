@@ -1,4 +1,4 @@
-// Memory: what the operating system should know about large buffers, and aligned working memory.
+// Huge pages for large buffers, and aligned working memory.
 #pragma once
 
 #include <algorithm>

@@ -22,9 +22,9 @@ inline int64_t worker_count(int64_t items, int64_t work) {
 }
 
 // Calls body(worker, item, next) for every item. Items are handed out in increasing order to whichever worker is free;
-// what an item computes must not depend on the worker. `next` is the item that this worker does afterwards, so that it
-// may be prepared, or -1: none, or too few items to take two at a time. Inside another parallel region one thread does
-// everything.
+// what an item computes must not depend on the worker. `next` is the item that this worker does afterwards, so that its
+// data can be prefetched or packed; -1 if there is none, or too few items to hand out two at a time. Inside another
+// parallel region one thread does everything.
 template <typename Body>
 void for_each_item(int64_t items, int64_t workers, const Body& body) {
   std::atomic<int64_t> handed_out{0};
@@ -52,7 +52,7 @@ inline int64_t side_by_side(int64_t position, int64_t items, int64_t workers) {
 
 // Lets steps 0, 1, 2, ... of one sum happen in that order, whichever worker does them: the bits of the result do not
 // depend on the number of threads. Free of deadlock because items are handed out in increasing order: the
-// smallest item that is not done waits for nobody, and its worker is at work on it, not on a later one.
+// smallest unfinished item waits for nobody, and its worker is busy with it, not with a later one.
 class Turn {
  public:
   void await(int64_t step) const {

@@ -90,7 +90,8 @@ int compiled_for(void (*kernel)(P...)) {
   return attributes.ptxVersion;
 }
 
-// Instructions of compute capability 8.0. A kernel that holds them is compiled for older ones too, but not started.
+// Instructions of compute capability 8.0. A kernel that uses them compiles for older GPUs too, but is not launched
+// there.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 #define CNNFAST_ASM_80(...) __trap()
 #else
@@ -100,7 +101,7 @@ int compiled_for(void (*kernel)(P...)) {
 __device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
 // Starts to fill 16 bytes of shared memory with `bytes` bytes of global memory and zeros; both addresses are multiples
-// of 16. The copies of a thread up to a commit are there for itself after the wait, for others after a barrier as well.
+// of 16. What a thread has committed is visible to itself after wait_for_copies, to others after a barrier too.
 __device__ inline void copy_async(void* to, const void* from, int bytes) {
   CNNFAST_ASM_80("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
                  "r"(bytes) : "memory");
@@ -120,7 +121,7 @@ __device__ inline void load_transposed_matrices(const void* row, uint32_t (&word
                  "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(shared_address(row)) : "memory");
 }
 
-// The nearest TF32 number: float32 with 10 bits behind the point.
+// The nearest TF32 number: float32 with a mantissa of 10 bits.
 __device__ inline uint32_t tf32_bits(float value) {
   uint32_t bits = 0;
   CNNFAST_ASM_80("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
@@ -149,8 +150,8 @@ CNNFAST_MULTIPLY_MATRICES(float, "m16n8k8.row.col.f32.tf32.tf32.f32")
 
 namespace cnnfast {
 
-// Starts `blocks` blocks along x, the only axis of the grid that may be long, and checks the start. 0 blocks are no
-// launch.
+// Launches `blocks` blocks along x, the only axis of the grid that may exceed 65,535, and checks for errors. Launches
+// nothing for 0 blocks.
 template <typename... P, typename... A>
 void launch(void (*kernel)(P...), int64_t blocks, dim3 block, cudaStream_t stream, A&&... arguments) {
   if (blocks == 0) return;

@@ -1,4 +1,4 @@
-// What the kernels of every family ask of tensors: where they are, which type they hold, new ones.
+// Helpers for tensors that all families use: device, accumulation type, data pointers, allocation.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -16,7 +16,7 @@ inline torch::headeronly::ScalarType accumulation_type(const torch::stable::Tens
   return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
-// A dense tensor whose memory is where that of x is.
+// Whether a tensor is on the device of x.
 inline bool beside(const torch::stable::Tensor& tensor, const torch::stable::Tensor& x) {
   return tensor.is_cpu() == x.is_cpu() && tensor.is_cuda() == x.is_cuda() &&
          tensor.get_device_index() == x.get_device_index();
@@ -26,7 +26,7 @@ template <typename T>
 const T* data(const torch::stable::Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());
 }
-// Null where there is none.
+// Null without a tensor.
 template <typename T>
 const T* data(const std::optional<torch::stable::Tensor>& tensor) {
   return tensor ? data<T>(*tensor) : nullptr;
@@ -42,7 +42,7 @@ inline torch::stable::Tensor on_huge_pages(torch::stable::Tensor fresh) {
   return fresh;
 }
 
-// Uninitialised maps (N, channels, height, width) like the N of x, channels last.
+// Uninitialised maps (N, channels, height, width) in channels_last memory, with the type and the N of x.
 inline torch::stable::Tensor new_maps(const torch::stable::Tensor& x, int64_t channels, int64_t height, int64_t width) {
   return on_huge_pages(torch::stable::empty({x.size(0), channels, height, width}, x.scalar_type(), std::nullopt,
                                             x.device(), std::nullopt, torch::headeronly::MemoryFormat::ChannelsLast));

@@ -29,7 +29,7 @@ struct Accumulate<double> {
 template <typename E>
 using accumulate_t = typename Accumulate<E>::type;
 
-// An integer as wide as T, to go with T through the lanes of a vector.
+// The signed integer of the size of T: an index in the lane of a vector beside each value of T.
 template <typename T>
 struct Lane {
   using code = int32_t;

@@ -131,7 +131,7 @@ static inline void store_part(E* p, vector_t<accumulate_t<E>> v, int64_t count) 
   for (int64_t i = 0; i < count; ++i) p[i] = buffer[i];
 }
 
-// Vectors of any type, as that of the elements does not tell.
+// Vectors whose type V is given, where the type of the elements does not determine it, as for integers.
 template <typename V, typename T>
 static inline V load_lanes(const T* p) {
   V v;

@@ -1,4 +1,4 @@
-// Checks that protect memory: what the disc kernels of every device ask of their arguments.
+// Checks that protect memory: what the disc kernels of all devices require of their arguments.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>

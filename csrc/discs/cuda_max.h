@@ -43,7 +43,8 @@ struct LargestOnDiscs {
   }
 
  private:
-  // Whether a is larger than b, NaN the largest, or as large and in front of it. Nothing is as large as -infinity.
+  // Whether a is larger than b, NaN being the largest, or equal with a smaller index. -infinity equals none(), so
+  // none() wins.
   __device__ static bool precedes(const Value& a, const Value& b) {
     const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
     if (a_nan != b_nan) return a_nan;

@@ -19,7 +19,7 @@ __device__ inline accumulate_t<E> kept_below_one(E b) {
   return T(b) > limit ? limit : T(b);
 }
 
-// Planes E that are added in T.
+// The source of a sum: planes of E that are summed in T.
 template <typename E>
 struct SummedDiscs {
   using T = accumulate_t<E>;

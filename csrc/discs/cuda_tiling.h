@@ -1,4 +1,4 @@
-// How blocks on CUDA share the results of the disc operators, and the discs' radii.
+// How the results of the disc operators are divided among blocks on CUDA, and the discs' radii.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +48,7 @@ struct DiscTiling {
   CNNFAST_HOST_DEVICE int64_t tiles() const { return int64_t(row_tiles) * column_tiles; }
 };
 
-// What a thread has: its block's plane and first column, and the rows and columns of its cells.
+// The plane and the first column of a thread's block, and the rows and columns of its cells.
 struct DiscCells {
   int64_t plane, tile;
   int first_column;

@@ -1,5 +1,5 @@
-// The union of labelled discs on CUDA, exactly: q is in it where max over p of rho(p)^2 - |q - p|^2 is not negative.
-// The largest rho^2 - dy^2 of every column first, then the columns around q.
+// The union of labelled discs on CUDA, exact in integers: q is in it where max over p of rho(p)^2 - |q - p|^2 is not
+// negative. First the largest rho^2 - dy^2 of every column, then the maximum over the columns around q.
 #pragma once
 
 #include <cstdint>

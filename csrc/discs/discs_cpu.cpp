@@ -27,7 +27,7 @@ Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zer
   return on_huge_pages(zero ? torch::stable::new_zeros(like, size, type) : torch::stable::new_empty(like, size, type));
 }
 
-// Whether there is anything to add up, and whether discs leave a part of the padded planes out.
+// Whether there is nothing to compute, and whether discs leave a part of the padded planes untouched.
 bool is_empty(const Tensor& planes) { return planes.numel() == 0; }
 bool leaves_a_rest(const Tensor& planes, const std::vector<int64_t>& radii, int64_t pad) {
   return is_empty(planes) || pad > largest(radii);

@@ -1,5 +1,5 @@
-// Rows of tensors that are needed soon, asked for while sums are formed. Planes lie far apart, and the hardware's
-// prefetcher would start anew in every row.
+// Rows of tensors that are needed soon, to be prefetched while sums are computed. Planes lie far apart, and the
+// hardware prefetcher would start anew in every row.
 #pragma once
 
 #include <cstdint>

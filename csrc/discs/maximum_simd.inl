@@ -1,4 +1,4 @@
-// Inner loops of maxima over discs on raw pointers. A value that is not a number is larger than all others.
+// Inner loops of maxima over discs on raw pointers. NaN counts as larger than every number.
 namespace cnnfast::discs {
 namespace {
 
@@ -10,7 +10,7 @@ struct Largest {
   vector_t<T> value;
   code_t<T> found;
 
-  // A mask of the lanes in which v is larger, after taking it there.
+  // Takes v in the lanes in which it is larger. Returns the mask of these lanes.
   code_t<T> take(vector_t<T> v, code_t<T> code) {
     const code_t<T> larger = (v > value) | (v != v);
     value = larger ? v : value;

@@ -34,7 +34,7 @@ struct Bins {
   }
 };
 
-// The radii, none larger than it takes to reach every pixel of the padded plane from every pixel of the plane.
+// The radii, cut to what reaches every pixel of the padded plane from every pixel of the plane.
 inline std::vector<int64_t> effective_radii(std::vector<int64_t> radii, int64_t height, int64_t width, int64_t pad) {
   for (int64_t& radius : radii) radius = std::min(radius, height + width + 2 * pad);
   return radii;

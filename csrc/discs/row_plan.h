@@ -1,4 +1,4 @@
-// Which rows the sums over discs consist of, and where they are kept while they are needed.
+// The rows that the sums over discs consist of, and the ring buffer that keeps them while they are needed.
 //
 // For radius rho and row offset dy a disc is 2 h + 1 pixels wide, h = isqrt(rho^2 - dy^2). Rows of equal h are added
 // first (row classes), so that a sum over K discs takes one addition a row of each disc and 2 rho more.
@@ -16,7 +16,7 @@
 namespace cnnfast::discs {
 
 struct RowEntry {
-  int64_t source;  // what the row is taken of: a bin, or runs of one half width
+  int64_t source;  // of the row: a bin, or the sums of runs of one half width
   int64_t dy;
 };
 
@@ -52,7 +52,7 @@ inline RowPlan plan_discs(const std::vector<int64_t>& radii) {
   return plan;
 }
 
-// The latest rows of several sources: row y of a source replaces that of y - slots.
+// A ring buffer of the latest rows of every source: row y of a source replaces row y - slots.
 template <typename T>
 class RowRing {
  public:
@@ -72,9 +72,9 @@ class RowRing {
 
   T* row(int64_t source, int64_t y) const { return rows_[places_[source] + y % slots_[source]]; }
 
-  // Fills `rows` with those of a plan around rows y, y + 1, ... y + together - 1, side by side, and `ends`, in entries.
-  // Leaves out the entries of which no row exists, and calls kept(i, e) where entry e of the plan became the i-th. Rows
-  // beside existing ones are zero.
+  // Gathers the rows that a plan adds up for the output rows y, ..., y + together - 1: those of one entry side by side
+  // in `rows`, the end of every sum, counted in entries, in `ends`. Leaves out entries none of whose rows exist, and
+  // calls kept(i, e) where entry e of the plan became the i-th. Of the other entries, rows that do not exist are zero.
   template <int64_t together, typename Kept>
   void gather(const RowPlan& plan, int64_t y, int64_t height, const T** rows, int64_t* ends, const Kept& kept) {
     // Rows y + dy may lie above the first one; y is shifted by a multiple of the slots.
@@ -95,17 +95,18 @@ class RowRing {
   }
 
  private:
-  // An odd number of cache lines: rows below each other then do not compete for the same places in a cache.
+  // An odd number of cache lines, so that successive rows do not fall into the same cache sets.
   static int64_t odd_lines(int64_t elements) {
     constexpr int64_t line = kCacheLine / int64_t(sizeof(T));
     return (elements + line - 1) / line / 2 * 2 * line + line;
   }
 
   std::vector<int64_t> slots_;
-  // Rows of every source three times over: a row in the middle turn has its neighbours beside it. Where the middle turn
-  // of a source begins, and where its present row stands in it.
+  // Pointers to the rows of every source, three times in a row: the neighbours of a row of the middle copy are found
+  // without wrapping around.
   std::vector<T*> rows_;
-  std::vector<int64_t> places_, now_;
+  std::vector<int64_t> places_;  // where the middle copy of a source begins in rows_
+  std::vector<int64_t> now_;     // where row y of a source is in it, during gather
   int64_t pitch_;
   Scratch<T> memory_;
 };

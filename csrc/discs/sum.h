@@ -77,8 +77,8 @@ class DiscSum {
       }
     }
 
-    // Sums for rows y to y + count, of which the next ones end in front of row `next`. Rows behind them are summed from
-    // whatever the ring holds, and nobody reads them.
+    // The sums of `count` rows from y on. Prefetches the bins of the rows after them, up to row `next`. Below
+    // kRowsAtOnce rows, the sums of the others are computed from whatever the ring holds, and are not used.
     void sum_classes(int64_t y, int64_t count, int64_t next) {
       const RowPlan& plan = call.plan_;
       window.pack(y + count - 1, call.weight_, call.noisy_or_, 0);
@@ -90,7 +90,7 @@ class DiscSum {
     }
   };
 
-  // Row y and column x of what discs reach.
+  // Row y and column x of the part of the output that discs reach.
   T* at(int64_t image, int64_t y, int64_t x) const {
     const int64_t outside = pad_ - reached_.border, height = bins_.height + 2 * pad_, width = bins_.width + 2 * pad_;
     return output_ + (image * height + y + outside) * width + x + outside;

@@ -55,8 +55,8 @@ class DiscSumBackward {
   }
 
  private:
-  // Runs of all half widths are formed when the first of them is needed, `radius` rows ahead, and each is kept for as
-  // long as a disc reaches back to it.
+  // The runs of all half widths in a row are summed when the first of them is needed, `radius` rows ahead; each is kept
+  // for as long as a disc reaches back to it.
   static std::vector<int64_t> ring_slots(const RowPlan& plan, int64_t radius) {
     std::vector<int64_t> slots(radius + 1, 1);
     for (const RowEntry& entry : plan.entries)

@@ -2,8 +2,8 @@
 namespace cnnfast::discs {
 namespace {
 
-// Vectors of every output row that are summed at once. Few, so that the cache lines of all packed rows that they read
-// stay in the first-level cache for the next output row; with several output rows enough for the additions to overlap.
+// Vectors of every output row that are summed together. Few, so that the cache lines that they read of all packed rows
+// stay in the first-level cache; with kRowsAtOnce output rows still enough independent additions to hide their latency.
 constexpr int kRowVectors = 2;
 
 template <typename E>
@@ -15,8 +15,8 @@ static inline vector_t<accumulate_t<E>> load_strided(const E* p, int64_t stride,
   return load(buffer);
 }
 
-// -log(1 - b) for b <= 1 - 1e-6. With u = 1 - b as rounded, the logarithm of u (Cephes, logf) plus what the rounding
-// left over, (1 - u) - b, divided by u: where that matters u is near 1, and 1 / u near 2 - u. Not a number stays so.
+// -log(1 - b) for b <= 1 - 1e-6. With u = 1 - b rounded: the logarithm of u (Cephes, logf) plus the rounding error
+// (1 - u) - b divided by u. The error matters where u is near 1, where 2 - u stands for 1 / u. NaN stays NaN.
 static inline vector_float evidence(vector_float b) {
   const vector_float u = 1 - b, rest = (1 - u) - b;
   Vector<float>::bits bits;
@@ -45,7 +45,7 @@ static inline vector_double evidence(vector_double b) {
   return b;
 }
 
-// b, but not above 1 - least; not a number stays so.
+// The smaller of b and 1 - least; NaN stays NaN.
 template <typename T>
 static inline vector_t<T> kept_below_one(vector_t<T> b, double least) {
   const vector_t<T> limit = vector_t<T>{} + T(1 - least);
@@ -67,8 +67,8 @@ static void pack_bins(const E* source, int64_t stride, int64_t count, int64_t pa
   for (int64_t x = count; x < padded; ++x) row[x] = filler;
 }
 
-// Several vectors as one object, so that their offsets are constants: as sums of pointers GCC keeps each in a register
-// or, worse, on the stack.
+// Several vectors as one object, so that their offsets are constants: GCC keeps separate pointers in registers each, or
+// spills them to the stack.
 template <typename T, int Vectors>
 struct __attribute__((may_alias)) RowPart {
   typedef T vector __attribute__((vector_size(CNNFAST_VECTOR_BYTES), aligned(alignof(T)), may_alias));
@@ -79,8 +79,8 @@ static inline const RowPart<T, Vectors>& row_part(const T* p) {
   return *reinterpret_cast<const RowPart<T, Vectors>*>(p);
 }
 
-// A few lines at a time: a burst would fill the processor's slots for outstanding lines and stall the sums.
-static inline void ask_for(Ahead& ahead, int64_t lines) {
+// Prefetches a few lines: a burst would fill the processor's line fill buffers and stall the sums.
+static inline void prefetch(Ahead& ahead, int64_t lines) {
   for (; lines > 0 && ahead.run < ahead.last; --lines) {
     if (!ahead.line) ahead.line = ahead.run->begin;
     __builtin_prefetch(ahead.line, 0, 2);
@@ -108,14 +108,15 @@ static inline void sum_block(const RowSums<T>& job, bool running, int64_t x, con
 #pragma GCC unroll 2
         for (int v = 0; v < Vectors; ++v) sums[t][v] += part.vectors[v];
       }
-      // Rows lie far apart, so no hardware fetches their next vectors. Most rows in between are first in other entries.
+      // Rows lie far apart, so the hardware does not prefetch their next vectors. Most rows between the first and the
+      // last are the first row of another entry.
       __builtin_prefetch(row[0] + x + next);
       __builtin_prefetch(row[kRowsAtOnce - 1] + x + next);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < kRowsAtOnce * Vectors; ++i)
       store(output + i / Vectors * job.row_pitch + places[i % Vectors], sums[i / Vectors][i % Vectors]);
-    ask_for(ahead, lines);
+    prefetch(ahead, lines);
   }
 }
 

@@ -12,7 +12,7 @@
 
 namespace cnnfast::discs {
 
-// Output rows that are summed at once: they share the packed rows around them in the first-level cache.
+// Output rows that are summed together: they read the same packed rows from the first-level cache.
 constexpr int64_t kRowsAtOnce = 4;
 
 // Sums of packed rows for kRowsAtOnce output rows side by side. Sum s of output row t adds rows[i * kRowsAtOnce + t]
@@ -31,7 +31,7 @@ struct MemoryRun {
   const char *begin, *end;
 };
 
-// Memory to be asked for meanwhile: runs from `run` to `last`, `lines` cache lines in all.
+// Memory to prefetch meanwhile: runs from `run` to `last`, `lines` cache lines in all.
 struct Ahead {
   const MemoryRun *run, *last;
   const char* line;  // the next one in `run`, null: its first

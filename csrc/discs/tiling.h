@@ -1,4 +1,4 @@
-// How a batch of planes is cut into items of work: by what they compute, so that no item waits for another.
+// Cuts a batch of planes into items of work: every item computes its part of the output, and waits for no other item.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // The union of discs on the CPU: a generalised distance transform in squared radii, cut off where no disc reaches.
 //
-// A disc of radius rho holds rho^2 + 1 at its centre and loses dy^2 on the way to row y + dy; what is left there is
-// spent on dx^2. With the largest value of every column, a pixel is painted if any of a row exceeds its dx^2.
+// A disc of radius rho leaves rho^2 + 1 - dy^2 for dx^2 in row y + dy. With the largest of these rests in every column,
+// a pixel is in the union if the rest of any column exceeds dx^2, dx columns away.
 #pragma once
 
 #include <algorithm>

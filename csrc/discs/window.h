@@ -1,4 +1,4 @@
-// The packed rows of a group of images that one item of forward work goes through.
+// The packed rows of a group of images that one item of the forward computation sweeps over.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Checks that protect memory: what the transforms of every device ask of their arguments.
+// Checks that protect memory: what the transforms of all devices require of their arguments.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -59,7 +59,7 @@ inline DistanceResult checked_result(double radius, double spacing_y, double spa
   return result;
 }
 
-// That of mask_to_bins.
+// The wanted result of mask_to_bins.
 inline DistanceResult checked_bins(int64_t radius, int64_t bins, int64_t one_hot) {
   STD_TORCH_CHECK(radius >= 1 && radius <= 255, "mask_to_bins: radius must be from 1 to 255, got ", radius);
   STD_TORCH_CHECK(bins >= 1 && bins <= radius, "mask_to_bins: bins must be from 1 to the radius, got ", bins);

@@ -23,8 +23,8 @@ struct ColumnMemory {
   V* row(int64_t plane, int64_t y) const { return data + (plane * height + y) * pitch; }
 };
 
-// Distance of every pixel to the nearest one in its column that is an opponent, `farthest` where none is nearer. V is
-// uint8_t: 0 on background; or int32_t: on background minus the distance to the nearest pixel of another value.
+// Distance of every pixel to the nearest site in its column, `farthest` where none is nearer. V is uint8_t: 0 on
+// background; or int32_t: on background minus the distance to the nearest pixel of another value.
 template <typename V>
 class ColumnPass {
  public:

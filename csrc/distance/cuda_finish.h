@@ -1,4 +1,4 @@
-// What becomes of a pixel's squared distance on CUDA.
+// From squared distances to results in memory, on CUDA.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace cnnfast::distance {
 
-// Where the results go and what they are.
+// The results: their kind and their memory.
 struct DistanceFinish {
   DistanceResult result;
   int one_hot_bytes;     // of an element of the planes of bins, 0 for labels and distances

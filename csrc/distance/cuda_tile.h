@@ -17,7 +17,7 @@ constexpr int kSide = 32;                 // of a tile
 constexpr int kHalo = 32;                 // a side, at most
 constexpr int kSpan = kSide + 2 * kHalo;  // of a tile with its halo
 constexpr int kLineWords = kSpan / 32, kLineBytes = kSpan / 8;
-constexpr int kFar = 64;  // steps to what is not in sight: its square is above every limit
+constexpr int kFar = 64;  // stands for what is out of sight: its square is above every limit
 constexpr int kTileThreads = 256, kTileWarps = kTileThreads / kSide;
 
 template <typename E, typename Squares>

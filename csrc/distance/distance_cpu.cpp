@@ -21,10 +21,10 @@ namespace {
 
 using torch::stable::Tensor;
 
-// Above it a row's envelope, linear in its length, is as fast as looking at every offset.
+// Above this radius the envelope of a row, which takes linear time, is as fast as trying every offset.
 constexpr int64_t kLargestTileRadius = 64;
 
-// How many pixels of `spacing` away the first opponent is that makes no difference, at most kNoColumnDistance.
+// The distance, in pixels of `spacing`, from which on a site makes no difference; at most kNoColumnDistance.
 int64_t pixel_radius(const DistanceResult& result, double spacing) {
   const double units = result.radius + std::max(result.inside, result.outside);
   if (!(units / spacing < kNoColumnDistance - 2)) return kNoColumnDistance;
@@ -84,7 +84,7 @@ void transform(const Mask& mask, const MaskRule& rule, const DistanceOutput& out
   } else if (spacing_y == spacing_x && radius <= kLargestTileRadius) {
     transform_in_tiles<uint16_t>(mask, rule, radius, output, result);
   } else if (!is_byte) {
-    // Distances along the columns lie where the results of their row go: each row is read before it is written.
+    // Distances along the columns are kept in the memory of the results: each row is read before it is written.
     const int64_t pitch = mask.width * (result.kind == DistanceKind::squared_int64 ? 2 : 1);
     transform_in_rows(mask, rule, output, result, spacing_y, spacing_x, radius, static_cast<int32_t*>(output.data),
                       pitch);

@@ -1,4 +1,4 @@
-// Arithmetic of the distance transforms: from a squared distance to what is asked for.
+// Arithmetic of the distance transforms that CPU and CUDA share: from a squared distance to the result.
 #pragma once
 
 #include <cmath>
@@ -10,9 +10,9 @@ namespace cnnfast::distance {
 
 enum class DistanceKind { bins, one_hot, distance, squared_int32, squared_int64, squared_units, signed_distance };
 
-// The squared distance in pixels of one that has no opponent; sums with squares of offsets do not overflow.
+// The squared distance, in pixels, of a pixel without a site; sums with squares of offsets do not overflow.
 constexpr int64_t kNowhere = int64_t(1) << 62;
-// Distances in units are multiplied by it before they are rounded up: a product that should be whole may be above.
+// Factor of distances in units before they are rounded up: rounding errors may have lifted one above a whole number.
 constexpr double kRoundingUp = 1 - 1e-6;
 
 // Squares are whole numbers of pixels, `spacing` units wide, or float64 in units (then `spacing` is not used).
@@ -21,7 +21,7 @@ struct DistanceResult {
   double radius;  // infinity: none
   double spacing;
   bool in_pixels;          // both spacings are 1
-  double inside, outside;  // what signed distances are lowered by
+  double inside, outside;  // subtracted from signed distances
   int bins, whole_radius;  // K and R
 
   CNNFAST_HOST_DEVICE double root(double square) const { return sqrt(square); }
@@ -35,7 +35,7 @@ struct DistanceResult {
     const double d = root(square), whole = ceil(in_pixels ? d : d * kRoundingUp);
     return bin_of(whole < radius ? int(whole) : whole_radius);
   }
-  // Small squares of pixels without float64, which is slow on many GPUs: the root of such a number is cut off exactly.
+  // Small squares of pixels, without float64, which is slow on many GPUs: their truncated float32 root is exact.
   CNNFAST_HOST_DEVICE int bin(int square) const {
     if (!in_pixels) return bin(int64_t(square));
     const int floor = int(sqrtf(float(square))), whole = floor + (floor * floor < square);

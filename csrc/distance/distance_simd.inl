@@ -33,7 +33,8 @@ static void beside_edges(const uint8_t* edges, uint8_t farthest, int64_t n, uint
   for (int64_t x = 0; x < n; ++x) out[x] = (edges[x - 1] | edges[x]) != 0 ? 1 : farthest;
 }
 
-// |dx| is a sum of steps of either sign or none: each stage adds one step, twice as long as the one before.
+// Every |dx| is a sum of steps: each stage adds one step to the left, to the right or none, twice as long as the step
+// of the stage before.
 static const uint8_t* spread(const uint8_t* row, int64_t n, int64_t reach, uint8_t* spare, uint8_t* other) {
   for (uint8_t* margin : {spare, other}) {
     __builtin_memcpy(margin - kLaneBlock, row - kLaneBlock, kLaneBlock);
@@ -60,7 +61,7 @@ static void square(const uint8_t* row, int64_t n, T* out) {
   for (int64_t x = 0; x < n; ++x) out[x] = T(row[x] * row[x]);
 }
 
-// The offsets after `done` up to done + Offsets, for a row; returns whether a later offset may still lower a square.
+// Takes the offsets done + 1, ..., done + Offsets into account; returns whether larger ones may still lower a square.
 template <typename T, int Offsets>
 static bool nearest_of(const T* centre, int64_t pitch, const T* start, int64_t n, int64_t done, T* best) {
   using V = typename SquareVector<T>::type;

@@ -95,7 +95,7 @@ class RowPass {
     envelope_.clear();
     if (border) envelope_.add(-1, 0);
     for (int64_t x = 0; x < width_; ++x) {
-      // Only the outermost pixels of a run of background are anybody's nearest.
+      // Of a run of background only the two ends can be the nearest site of a pixel.
       const bool is_inner = x > 0 && columns[x - 1] <= 0 && (x + 1 == width_ || columns[x + 1] <= 0);
       if (columns[x] > 0 || !is_inner) add(x, std::max(columns[x], 0));
     }
@@ -119,7 +119,7 @@ class RowPass {
   void lower_to(int64_t x, int64_t distance) {
     squares_[x] = std::min(squares_[x], weight_x_ * Square(distance * distance));
   }
-  // Beyond an edge the envelope holds other objects, all of them farther than the edge.
+  // Behind an edge the envelope holds columns of other objects, all of them farther than the edge itself.
   void lower_to_edges(const uint8_t* edges) {
     int64_t last = -1;
     for (int64_t x = 0; x < width_; ++x) {

@@ -13,7 +13,7 @@
 
 namespace cnnfast::distance {
 
-// Where results go.
+// The memory of the results.
 struct DistanceOutput {
   void* data;
   int64_t height, width;
@@ -78,7 +78,7 @@ class CountBins {
   std::vector<T> thresholds_;
 };
 
-// Anything else: a table has the result of every square. With `keeps`, where the square is 0 what is there stays.
+// Other results, from a lookup table over squares. With `keeps`, pixels whose square is 0 are not written.
 template <typename T, typename Out>
 class LookUp {
  public:

@@ -9,7 +9,7 @@
 
 namespace cnnfast::distance {
 
-// memcpy without the call where rows are short: a whole plane of a small mask takes no longer than one call a row.
+// memcpy without a function call for short rows: a call a row would take longer than copying a small mask.
 inline void copy_bytes(const char* from, int64_t bytes, char* to) {
   if (bytes > 256) {
     std::memcpy(to, from, size_t(bytes));
@@ -72,7 +72,7 @@ struct Mask {
   }
 };
 
-// What the transforms are asked for besides the form of the result.
+// The options of the transforms that concern the mask, not the result.
 struct MaskRule {
   bool labels;    // values differ among the foreground
   bool border;    // one frame of background surrounds each plane

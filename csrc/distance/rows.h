@@ -18,10 +18,10 @@
 
 namespace cnnfast::distance {
 
-// Larger than any distance along a column, small enough for sums.
+// Larger than any distance along a column, and small enough that sums do not overflow.
 constexpr int32_t kNoColumnDistance = 1 << 30;
 
-// Results of one row from its squares; what is zero or less in `columns` is background.
+// Results of one row from its squares; where `columns` is not positive, there is background.
 class RowFinish {
  public:
   RowFinish(const DistanceOutput& output, const DistanceResult& result)
@@ -66,7 +66,7 @@ class RowFinish {
   std::vector<uint8_t> labels_;
 };
 
-// The second pass for all rows. V: type of the distances along the columns, which may lie where the results go.
+// The second pass for all rows. V: type of the distances along the columns, whose memory may be that of the results.
 template <typename Square, typename V>
 class Rows {
  public:

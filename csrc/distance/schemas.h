@@ -1,5 +1,6 @@
-// Distance transforms: P planes of H * W pixels, bool or integers. labels: a pixel's opponents are those of another
-// value instead of those that are zero. border: one frame of background surrounds each plane.
+// Distance transforms: P planes of H * W pixels, bool or integers. The distance d of a foreground pixel is that to the
+// nearest site. Sites are the pixels that are zero; with `labels`, the pixels of another value. border: one frame of
+// background surrounds each plane.
 
 // mask (P, H, W) -> (P, H, W). radius R (0: none), in units of the spacing. output 0: bins min(ceil(d), R), uint8;
 // 1: distance min(d, R), float32; 2: squared distance, int32 with R and unit spacing, int64 without R, float32 with

@@ -15,7 +15,7 @@ constexpr int64_t kLaneBlock = 64;
 // Smallest radius that is too large for squares in uint8 with sums up to it.
 constexpr int64_t kByteRadius = 16;
 
-// Squares of distances in T. A square as large as that of the radius stands for anything that is not nearer.
+// Squares of distances in T. The square of the radius stands for every distance that is not smaller.
 template <typename T>
 struct SquareKernels {
   // out = row * row

@@ -1,10 +1,10 @@
 // Truncated transforms of small radius: tiles of squared distances that stay in the caches.
 //
-// A tile is a block of plane rows, with as many more rows above and below as results look at, of one lane row's
-// columns. First every row gets its pixels' squared distance to the nearest opponent in the row; then the minimum over
-// the rows y + dy of that plus dy^2 is the squared distance in the plane. With labels a row y + dy may hold another
-// object's distances: beyond the first pixel of a column that is an opponent itself no sum is smaller than the square
-// of that pixel's distance, so that it is enough to take the minimum with that one, too.
+// A tile is a block of rows with a halo above and below, in the columns of one lane row. First comes the squared
+// distance of every pixel to the nearest site in its row; then the squared distance in the plane is the minimum of that
+// plus dy^2 over the rows y + dy. With labels, rows from the nearest site in the pixel's column on may belong to other
+// objects. Their distances do no harm: there dy^2 alone is not smaller than the square of the distance to that site,
+// and the minimum includes that square.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +32,8 @@ inline const SquareKernels<uint16_t>& square_kernels() {
   return kernels().words;
 }
 
-// The geometry that all tiles share. `radius` pixels are the farthest that matters; a square of radius^2 or more in a
-// result stands for anything that is not nearer.
+// The geometry that all tiles share. Distances from `radius` pixels on are all alike: squares of radius^2 or more stand
+// for them.
 template <typename T>
 struct TilePlan {
   int64_t radius, reach_x, reach_y, row_blocks, rows;
@@ -59,7 +59,7 @@ class Tile {
         rule_(rule),
         plan_(plan),
         n_(plan.lanes.lanes()),
-        pitch_(n_ + kLaneBlock),  // rows of a power of two would share few sets of a cache
+        pitch_(n_ + kLaneBlock),  // rows whose length is a power of two would fall into few cache sets
         raw_{LaneRow<uint64_t>(n_), LaneRow<uint64_t>(n_)},
         base_(n_),
         spare_{LaneRow<uint8_t>(n_), LaneRow<uint8_t>(n_)},
@@ -98,7 +98,7 @@ class Tile {
   uint8_t* edge(int64_t y) const { return edges_.get() + index(y) * n_; }
   uint8_t farthest() const { return uint8_t(plan_.radius); }
 
-  // What lies outside of a plane, between segments: nothing, which is as good as foreground, or background.
+  // Lanes outside of a plane, between segments, are background with a border, else as good as foreground.
   void prepare_margins() {
     const bool background = rule_.border && !rule_.labels;
     for (const auto& raw : raw_) raw.fill(background == rule_.inverted ? 0x0101010101010101u : 0);

@@ -16,7 +16,7 @@ namespace cnnfast::gram {
 // so there is nothing to reduce.
 constexpr int64_t kStripBytes = 256 * 1024;
 constexpr int64_t kLongestStrip = 1024;
-// An output of this size is written past the caches, which it would only sweep.
+// An output of this size is written with streaming stores: it would only evict everything else from the caches.
 constexpr int64_t kLargeBytes = int64_t(32) << 20;
 
 // The matrices A, transposed: for each image, R * x.channels rows of `stride` elements, of which `channels` are used.

@@ -1,4 +1,4 @@
-// Checks that protect memory: what the kernels of every device ask of the tensors they are given.
+// Checks that protect memory: what the kernels of all devices require of their tensors.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>

@@ -1,6 +1,7 @@
-// Which kernel computes a call: tensor cores where their results have the promised precision, else float32 or float64
-// arithmetic. cuBLAS computes none: its float32 sums over M positions drift with M, and it multiplies both triangles of
-// a symmetric matrix. With its larger tiles it may win from a thousand channels on; `eager` in the benchmarks is it.
+// Chooses the kernel of a call: tensor cores where they keep the promised precision, else float32 or float64
+// arithmetic. cuBLAS is not used: the error of its float32 sums grows with the number of pixels, and it computes both
+// triangles of a symmetric matrix. Its larger tiles may be faster from a thousand channels on; `eager` in the
+// benchmarks measures it.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -15,22 +16,22 @@
 
 namespace cnnfast::gram {
 
-// Whether float32 may be rounded to TF32: torch's setting for matrix products. The stable ABI does not tell it, so the
-// operator asks Python, at run time as torch's own matrix product does.
+// Whether float32 may be rounded to TF32: torch's setting for matrix products, read at every call as torch's own matrix
+// products do. The stable ABI does not expose it, so an operator answers: from cnnfast/_precision.py or csrc/ops.cpp.
 inline bool allows_tf32() {
   StableIValue answer = 0;
   STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("cnnfast::_allows_tf32", "", &answer, TORCH_ABI_VERSION));
   return torch::stable::detail::to<bool>(answer);
 }
 
-// Halves are multiplied exactly, float32 only if it may be rounded, and the code must be there: GPUs before compute
-// capability 8.0 lack the instructions.
+// Products of halves are exact; those of float32 are not, so TF32 must be allowed. GPUs before compute capability 8.0
+// lack the instructions.
 template <typename E, typename Kernel>
 bool takes_tensor_cores(Kernel kernel) {
   return compiled_for(kernel) >= 80 && (sizeof(E) == 2 || allows_tf32());
 }
 
-// A weighted or centred feature has more bits than its type, so those are left to the plain kernel.
+// A weighted or centred feature has more bits than its type holds, so these calls take the plain kernel.
 template <typename E>
 auto choose_products_kernel(const ProductsArguments<E>& p) -> void (*)(ProductsArguments<E>) {
   if constexpr (has_mma<E>) {

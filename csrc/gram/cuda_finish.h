@@ -1,5 +1,5 @@
-// What becomes of the sums of products on CUDA, and where the factors of the gradients come from: small functions that
-// the kernels call for one entry of a matrix.
+// Epilogues of the products on CUDA, and factors of the gradients: function objects that the kernels call for one entry
+// of a matrix.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct InverseDivisors {
   }
 };
 
-// Sums as they are.
+// Stores the sums unchanged.
 template <typename T>
 struct StoreSum {
   T* out;
@@ -35,7 +35,7 @@ struct StoreSum {
   }
 };
 
-// Entries of a matrix divided by Z, both triangles of a symmetric one.
+// Stores the sums divided by Z, in both triangles of a symmetric matrix.
 template <typename T>
 struct StoreMatrix {
   InverseDivisors<T> inverse;
@@ -52,7 +52,7 @@ struct StoreMatrix {
   }
 };
 
-// (D + D^T) / 2 with D = G - target; the sum of squares of D goes into the block's total.
+// Stores (D + D^T) / 2 with D = G - target; the sum of the squares of D goes into the block's total.
 template <typename T>
 struct StoreDifference {
   InverseDivisors<T> inverse;

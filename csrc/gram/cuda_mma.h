@@ -29,7 +29,7 @@ struct CopiedPanel {
   };
 
   // Starts to copy the elements with row < existing_rows and column < existing_columns; the others become zero. Rows
-  // that do not begin at multiples of 16 bytes are copied at once.
+  // that do not begin at multiples of 16 bytes are copied synchronously.
   __device__ static void copy(const T* source, int64_t row_stride, int existing_rows, int existing_columns, T* panel) {
     const bool aligned = reinterpret_cast<uintptr_t>(source) % 16 == 0 && row_stride * int64_t(sizeof(T)) % 16 == 0;
 #pragma unroll
@@ -55,7 +55,7 @@ struct MmaPlace {
   int row, column;  // of the warp's results
   int group, word;  // lane / 4, lane % 4
 
-  // Whether any of them exist. A warp without works for the others, but multiplies nothing.
+  // Whether any of them exist. A warp without results copies panels for the others, but multiplies nothing.
   __device__ bool exists(int rows, int columns) const { return row < rows && column < columns; }
 };
 __device__ inline MmaPlace mma_place() {

@@ -1,6 +1,6 @@
-// Channel mixing on tensor cores: output_n = A_n x_n, as apply_kernel without weights and means. Halves are TF32
-// numbers as they are, so they are multiplied as such, by A in two parts: A may be far below the smallest float16, and
-// rounded to bfloat16 it would add as much error as the rounding of the result does.
+// Channel mixing on tensor cores: output_n = A_n x_n, as apply_kernel without weights and means. Halves are exact in
+// TF32 and are multiplied by A as a sum of two TF32 numbers: A may be far below the smallest float16, and rounding it
+// to bfloat16 would add as much error as the rounding of the result.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@ template <typename E, bool last>
 using FeaturePanel = std::conditional_t<last, CopiedPanel<E, kTile, kDepth, kDepth + 16 / int(sizeof(E))>,
                                         CopiedPanel<E, kDepth, kTile, kTile + 32 / int(sizeof(E))>>;
 
-// Numbers as TF32 in one or two parts, which add up to them.
+// Splits a number into one TF32 number, or into two whose sum it is.
 template <typename T, int parts>
 __device__ inline void split(T value, uint32_t (&out)[parts]) {
   out[0] = sizeof(T) == 2 ? __float_as_uint(float(value)) : tf32_bits(float(value));
   const float rest = float(value) - __uint_as_float(out[0]);
-  for (int part = 1; part < parts; ++part) out[part] = rest - rest == 0 ? tf32_bits(rest) : 0;  // infinities have none
+  for (int part = 1; part < parts; ++part) out[part] = rest - rest == 0 ? tf32_bits(rest) : 0;  // infinity: no rest
 }
 
 // Two neighbours as one access.
@@ -32,8 +32,8 @@ struct alignas(2 * sizeof(T)) Two {
   T value[2];
 };
 
-// terms[j]: the lane's results. Its columns are interleaved, 2 n + j % 2 for column n of the instruction, so that those
-// of a pair of instructions are four neighbours, and one access loads an element for each.
+// terms[j]: the lane's results. Column n of instruction j is column 2 n + j % 2 of the results of a pair of
+// instructions: a lane's results are four neighbours, and one access loads an element for both instructions.
 template <typename E, bool last>
 __device__ inline void mma_apply_panels(const E* features, const float* factors, MmaPlace at, Micro<float>& terms) {
   using Left = std::conditional_t<last, E, float>;

@@ -19,8 +19,8 @@ using ProductsPanel =
     std::conditional_t<last, CopiedPanel<E, kProductsDepth<E>, kTile, kTile + 8>,
                        CopiedPanel<E, kTile, kProductsDepth<E>, kProductsDepth<E> + 16 / int(sizeof(E))>>;
 
-// Registers of 16 channels and one step of pixels: as multiply_matrices takes 16 rows of A; words 0 and 2 are the first
-// 8 columns of B, 1 and 3 the other 8.
+// Loads 16 channels and one step of pixels into registers: 16 rows of A for multiply_matrices; or 16 columns of B,
+// words 0 and 2 for the first 8 and words 1 and 3 for the others.
 template <typename E, bool last>
 __device__ inline void load_channels(const E* panel, int channel, int pixel, uint32_t (&words)[4]) {
   constexpr int stride = ProductsPanel<E, last>::stride;
@@ -37,8 +37,8 @@ __device__ inline void load_channels(const E* panel, int channel, int pixel, uin
     for (int i = 0; i < 4; ++i) words[i] = tf32_bits(__uint_as_float(words[i]));
 }
 
-// terms[j]: the lane's results in columns 8 j to 8 j + 7 of the warp's. Tensor cores cut sums off, all to the same
-// side, so that the error of a long sum grows with its length: every step begins with zero and is added with rounding.
+// terms[j]: the lane's results in columns 8 j to 8 j + 7 of the warp's. Tensor cores truncate sums, so the error
+// of a long sum grows with its length: every step begins with zero, and its sum is added with rounding.
 template <typename E, bool last>
 __device__ inline void mma_panels(const E* left, const E* right, MmaPlace at, Micro<float>& terms) {
 #pragma unroll

@@ -1,5 +1,5 @@
-// What the Gram kernels on CUDA do with a tile: move panels of two operands from memory to shared memory, and multiply
-// them. 256 threads own a tile of 64 x 64 results, 4 x 4 each; a panel is 64 (wide) x 32 (deep) elements.
+// Tiles of the Gram kernels on CUDA: panels of two operands are moved from memory to shared memory, and multiplied. 256
+// threads own a tile of 64 x 64 results, 4 x 4 each; a panel is 64 (wide) x 32 (deep) elements.
 #pragma once
 
 #include <cstdint>
@@ -162,7 +162,7 @@ class LongSums<float> {
       }
     }
   }
-  // The errors of an infinite sum are no numbers.
+  // The rounding errors of an infinite sum are NaN.
   __device__ float value(int i, int j) const {
     return sums_[i][j] - sums_[i][j] == 0 ? sums_[i][j] + errors_[i][j] : sums_[i][j];
   }

@@ -26,8 +26,8 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Blocks enough for a few on every multiprocessor of a large GPU. The number does not depend on the GPU, so that the
-// bits of the results do not.
+// Enough blocks for several on every multiprocessor of a large GPU. A constant, so that the bits of the results do not
+// depend on the GPU.
 constexpr int64_t kWantedBlocks = 528;
 constexpr int64_t kShortestChunk = 256;
 constexpr int64_t kWorkspaceElements = int64_t(1) << 26;

@@ -2,14 +2,15 @@
 namespace cnnfast::gram {
 namespace {
 
-// Dot products of panel rows, tile by tile: with 32 registers 5 x 5 accumulators, 5 vectors of one side and 1 of the
-// other fill them; with 16 registers 3 x 3 do. A square tile wastes least along the diagonal of a symmetric product.
+// Register blocking of the dot products of panel rows: 5 x 5 accumulators, 5 vectors of one operand and 1 of the other
+// fill 32 registers, 3 x 3 accumulators 16. A square tile wastes least along the diagonal of a symmetric product.
 constexpr int kTile = CNNFAST_REGISTERS == 32 ? 5 : 3;
 
 template <typename T>
 constexpr int kTileSlot = (kTile * kTile + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 
-// Product: 8 x 3 (4 x 3 with 16 registers) accumulators, 3 vectors of the right side, and a broadcast of the left.
+// Register blocking of the product: 8 x 3 (4 x 3 with 16 registers) accumulators, 3 vectors of the right operand and a
+// broadcast of the left.
 constexpr int kRows = CNNFAST_REGISTERS == 32 ? 8 : 4;
 constexpr int kColumns = 3;
 
@@ -18,13 +19,13 @@ static void zero_row(const Packing<T>& p, int64_t c) {
   for (int64_t k = 0; k < p.pixels; k += kLanes<T>) store(p.panel + c * p.stride + k, vector_t<T>{});
 }
 
-// Pixels are adjacent in memory. Rows lie pages apart, which stops the hardware's prefetcher.
+// Pixels are adjacent in memory. Rows lie pages apart, where the hardware prefetcher stops: row c prefetches row c + 1.
 template <typename E>
 static void pack_row(const Packing<accumulate_t<E>>& p, int64_t c) {
   constexpr int lanes = kLanes<accumulate_t<E>>;
   const E* row = static_cast<const E*>(p.source) + c * p.channel_stride;
   accumulate_t<E>* out = p.panel + c * p.stride;
-  const E* next = c + 1 < p.channels && p.fetches_itself ? row + p.channel_stride : row;
+  const E* next = c + 1 < p.channels && p.prefetches ? row + p.channel_stride : row;
   const int64_t whole = p.pixels / lanes * lanes;
   for (int64_t k = 0; k < whole; k += lanes) {
     __builtin_prefetch(next + k, 0, 2);
@@ -122,8 +123,9 @@ static Packing<accumulate_t<E>> pack(const E* source, int64_t channel_stride, in
           true};
 }
 
-// Spreads a packing over other work: while one part of the work runs, it asks for the memory of the next step, line by
-// line, since a burst would fill the processor's few slots for outstanding lines and stall the work.
+// Interleaves the packing of a panel with other work. While one part of the work runs, it prefetches the memory of the
+// next step, one cache line at a time: a burst would fill the processor's few line fill buffers and stall the work.
+// Where there is nothing to prefetch, `line` stays at `readable`.
 template <typename T>
 struct Background {
   Packing<T>* packing;
@@ -131,10 +133,10 @@ struct Background {
   const char* line;
   int64_t line_bytes;
 
-  Background(Packing<T>* packing, int64_t parts, const T* harmless)
-      : packing(packing), parts(parts), finished(0), line(reinterpret_cast<const char*>(harmless)), line_bytes(0) {
+  Background(Packing<T>* packing, int64_t parts, const T* readable)
+      : packing(packing), parts(parts), finished(0), line(reinterpret_cast<const char*>(readable)), line_bytes(0) {
     if (!packing) return;
-    packing->fetches_itself = false;
+    packing->prefetches = false;
     look_ahead();
   }
   void finish(int64_t count) {
@@ -144,7 +146,7 @@ struct Background {
     look_ahead();
   }
   void look_ahead() {
-    // The step after the next: what is asked for last arrives only when this part of the work is over.
+    // The step after the next: the last lines that are prefetched arrive only when this part of the work is over.
     const int64_t step = packing->done + 1;
     const bool fetchable = packing->step_bytes != 0 && step < packing->channels;
     line = packing->memory + (fetchable ? step * packing->step_bytes : 0);
@@ -224,7 +226,7 @@ static void multiply_tile(const T* left, int64_t left_stride, const T* right, in
   constexpr int lanes = kLanes<T>;
   V sums[Rows][Columns] = {};
   if (!streams) {
-    // Nobody has touched the output for long: ask for its lines now, they are written in the end.
+    // The output is not in the caches: prefetch its lines now, they are written at the end.
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 4
@@ -259,7 +261,7 @@ static void multiply_tile(const T* left, int64_t left_stride, const T* right, in
   }
 }
 
-// The left side, the output and what is packed meanwhile, as all strips of one product share them.
+// What all strips of one product share: the left operand, the output, and the panel that is packed meanwhile.
 template <typename E>
 struct Multiplication {
   using T = accumulate_t<E>;
@@ -270,7 +272,7 @@ struct Multiplication {
   bool streams;
   Background<T> background;
 
-  // A strip of Columns vectors, of which `columns` elements exist in the output.
+  // Rows i, ..., i + Rows - 1 of a strip of Columns vectors, of which `columns` elements exist in the output.
   template <int Rows, int Columns>
   void tile(const T* right, int64_t i, int64_t columns, E* output) {
     constexpr int width = Columns * kLanes<T>;

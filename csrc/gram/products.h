@@ -16,11 +16,11 @@
 
 namespace cnnfast::gram {
 
-// Channels come in blocks and pixels in chunks, so that a thread's panels stay in a second-level cache of 1 MiB. A
-// chunk is summed in T, vector lane by vector lane, then chunks are added in double, in order. A lane adds few terms:
-// equal features round to the same side every time, and the error grows with their number. It does not add too few
-// either, since every chunk pays for the sums across lanes, but enough chunks for several threads come first. None of
-// the sizes depends on the number of threads.
+// Channels are cut into blocks and pixels into chunks, so that a thread's panels stay in a second-level cache of 1 MiB.
+// The partial sum of a chunk is formed in T, in the lanes of vectors; partial sums are added in double, in order. A
+// lane sums at most kLongestSum terms: equal features round to the same side every time, so the error grows with the
+// number of terms. Chunks become shorter only to give several threads kFewestItems items, and a lane never sums fewer
+// than kShortestSum terms, since every chunk pays for a sum across lanes. No size depends on the number of threads.
 constexpr int64_t kBlockChannels = 80;
 constexpr int64_t kPanelBytes = 896 * 1024;
 constexpr int64_t kLongestSum = 128;
@@ -97,7 +97,7 @@ class Products {
   template <typename Finish>
   void run(const Finish& finish) const {
     const int64_t matrices = x_.batch * weights_.regions;
-    // A matrix's sums live until its last chunk: a few matrices at a time bound the memory of large batches.
+    // The sums of a matrix are kept until its last chunk: a few matrices at a time bound the memory of large batches.
     const int64_t group =
         std::max<int64_t>(1, std::min(matrices, (int64_t(1) << 20) / std::max<int64_t>(pairs_ * slots_, 1)));
     for (int64_t first = 0; first < matrices; first += group)
@@ -182,8 +182,8 @@ class Products {
             symmetric_ && row == column};
   }
 
-  // Products of one block of x with all its blocks of y; done(column, pair) after each. The panel that comes next is
-  // packed meanwhile.
+  // Products of one block of x with all its blocks of y; done(column, pair) after each. The next panel is packed
+  // meanwhile.
   template <typename Done>
   void products_of_item(Worker& w, int64_t index, const Item& item, int64_t next, int64_t first,
                         const Done& done) const {

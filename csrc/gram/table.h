@@ -8,8 +8,9 @@
 
 namespace cnnfast::gram {
 
-// A panel is `channels` rows of pixels in T, rows `stride` elements apart, zero beyond the pixels it holds. Packing one
-// is bound by memory and the products by arithmetic, so a panel is packed in steps, between the products of another.
+// A panel is a packed copy of features in T: `channels` rows of pixels, `stride` elements apart, padded with zeros.
+// Packing is bound by memory and multiplying by arithmetic, so a panel is packed in steps, between the products of the
+// panel before it.
 template <typename T>
 struct Packing {
   void (*advance)(Packing& packing, int64_t until);  // takes the steps from `done` to `until`
@@ -19,9 +20,9 @@ struct Packing {
   T* panel;
   int64_t stride;
   int64_t steps, done;
-  const char* memory;   // what step 0 reads, as far as it is one piece, ...
-  int64_t step_bytes;   // ... and how much further the next step reads; 0 if it is not one piece
-  bool fetches_itself;  // false if somebody else asks for the memory of a step before it is taken
+  const char* memory;  // of step 0, for prefetches
+  int64_t step_bytes;  // from the memory of one step to that of the next; 0 if a step's memory is not contiguous
+  bool prefetches;     // false if the caller prefetches the memory of every step before it is taken
 };
 
 template <typename E>
@@ -41,15 +42,15 @@ struct ElementKernels {
                           T* output, int64_t stride);
 
   // tiles[t] = left_i . right_j for the tile x tile rows of each tile t, tiles in row-major order; with `upper`, only
-  // tiles on and above the diagonal, and of the diagonal ones only the upper triangle. Completes `ahead` on the way
+  // tiles on and above the diagonal, and of the diagonal ones only the upper triangle. Meanwhile packs `ahead`
   void (*row_products)(const T* left, const T* right, int64_t stride, int64_t left_rows, int64_t right_rows,
                        int64_t padded_pixels, bool upper, T* tiles, Packing<T>* ahead);
 
   // total[s] = (first ? 0 : total[s]) + tiles[s]
   void (*accumulate)(const T* tiles, int64_t slots, bool first, double* total);
 
-  // output[i * output_stride + k] = sum_c left[c * left_stride + i] * right[c * right_stride + k]. Completes `ahead`.
-  // `large`: the output as a whole does not fit into the caches
+  // output[i * output_stride + k] = sum_c left[c * left_stride + i] * right[c * right_stride + k]. Meanwhile packs
+  // `ahead`. `large`: the output as a whole does not fit into the caches
   void (*multiply)(const T* left, int64_t left_stride, const T* right, int64_t right_stride, int64_t depth,
                    int64_t rows, int64_t columns, E* output, int64_t output_stride, bool large, Packing<T>* ahead);
 };

@@ -77,7 +77,7 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
     using E = decltype(element);
     const int64_t row = width * channels, pooled_row = columns * channels;
     auto* out = mutable_data<E>(result);
-    // A last odd row is an item of its own.
+    // A last odd row is a separate item.
     const int64_t pairs = (height + 1) / 2;
     for_each_item(batch * pairs, worker_count(batch * pairs, result.numel()), [&](int64_t, int64_t item, int64_t) {
       const int64_t image = item / pairs, y = item % pairs;

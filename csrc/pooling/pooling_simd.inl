@@ -4,7 +4,7 @@ namespace {
 
 using pixel_mask = Vector<float>::index;
 
-// Lanes as they are where the mask is set, else 0.
+// v in the lanes where the mask is set, else 0.
 static inline vector_float masked(vector_float v, pixel_mask mask) { return vector_float(pixel_mask(v) & mask); }
 
 template <bool Average>
@@ -85,7 +85,7 @@ static void unpool_row(const E* gradient, const uint8_t* bits, int64_t width, in
           const vector_float value = factor * load(gradient + c);
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) {
-            // The bit moves to the sign, which fills the lane.
+            // The left shift moves the bit to the sign, the arithmetic right shift fills the lane with it.
             store(corners[i] + c, masked(value, pixel_mask(packed << (31 - 8 * k - i)) >> 31));
           }
         }

@@ -91,13 +91,13 @@ emu_switch:
 )");
 #endif
 
-// What a lane shows the others of its warp.
+// A value that a lane publishes to its warp.
 struct Shown {
   alignas(8) unsigned char bytes[48];
 };
 
-// Exchange area of the lanes of one mask. Two slots alternate, so a lane that runs
-// ahead cannot overwrite values that slower lanes have yet to read.
+// Exchange area of the lanes of one mask. Two slots alternate, so a lane that runs ahead cannot overwrite values that
+// slower lanes have yet to read.
 struct Group {
   Shown value[2][32];
   uint32_t arrived[2] = {0, 0};

@@ -3,7 +3,7 @@
 
 namespace emu {
 
-// The bytes that were there may be gone from now on, and the new ones are there when they have been waited for.
+// Destroys the 16 bytes at once; the new ones arrive with wait_for_copies.
 inline void copy_async(void* to, const void* from, int bytes) {
   Thread& t = *current->self;
   if (bytes < 0 || bytes > 16) fail("an asynchronous copy of more or less than 16 bytes");
@@ -15,7 +15,7 @@ inline void copy_async(void* to, const void* from, int bytes) {
 
 inline void commit_copies() { ++current->self->groups; }
 
-// Until at most the `pending` latest groups are on their way.
+// Completes the copies of all but the `pending` latest groups.
 inline void wait_for_copies(unsigned pending) {
   Thread& t = *current->self;
   std::erase_if(t.copies, [&](const Copy& copy) {
@@ -51,9 +51,9 @@ inline uint32_t tf32_bits(float value) {
   return (bits + 0x1000u) & ~0x1fffu;
 }
 
-// sum + products as an A100 adds them: every term cut off below 2^-24 of the power of two of the largest one, their sum
-// cut off to float32. Newer GPUs cut off less. Fasi, Higham, Mikaitis, Pranesh, Numerical behavior of NVIDIA tensor
-// cores, PeerJ Computer Science 7, 2021; Khattak, Mikaitis, Accurate Models of NVIDIA Tensor Cores, 2025.
+// sum + products as an A100 adds them: every term truncated to multiples of 2^-24 of the power of two of the largest
+// one, their sum truncated to float32. Newer GPUs truncate less. Fasi, Higham, Mikaitis, Pranesh, Numerical behavior of
+// NVIDIA tensor cores, PeerJ Computer Science 7, 2021; Khattak, Mikaitis, Accurate Models of NVIDIA Tensor Cores, 2025.
 template <int count>
 float add_products(float sum, const double (&products)[count]) {
   double largest = std::fabs(sum), total = sum;
@@ -69,7 +69,7 @@ float add_products(float sum, const double (&products)[count]) {
   return std::fabs(rounded) > std::fabs(total) ? std::nextafterf(rounded, 0.0f) : rounded;
 }
 
-// The elements in a register: two halves, or one float32 of which tensor cores ignore the last 13 bits.
+// The elements in a register: two halves, or one float32, whose last 13 bits tensor cores ignore.
 template <typename E>
 struct Element {
   static constexpr unsigned per_word = 2;

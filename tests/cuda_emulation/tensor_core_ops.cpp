@@ -1,4 +1,5 @@
-// Operators that execute one instruction of runtime.h each, for a warp, so that tests can hold it against its manual.
+// Operators that execute one instruction of runtime.h each, for a warp, so that tests can compare it with the PTX
+// manual.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -73,7 +74,8 @@ __global__ void copy_kernel(const char* from, int bytes, int stage, uint32_t* ou
   for (int i = 0; i < 4; ++i) out[i] = words[i];
 }
 
-// What 16 bytes of shared memory hold after a copy of `bytes` bytes: 0 when it has begun, 1 committed, 2 waited for.
+// What 16 bytes of shared memory hold after an asynchronous copy of `bytes` bytes. stage: 0 started, 1 committed, 2
+// completed by a wait.
 Tensor copy(const Tensor& memory, int64_t offset, int64_t bytes, int64_t stage) {
   const std::array<int64_t, 1> shape = {4};
   Tensor out = torch::stable::new_empty(memory, shape);

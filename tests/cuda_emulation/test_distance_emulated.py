@@ -86,7 +86,7 @@ class TestTransform:
 
     @pytest.mark.parametrize("radius", [6, 32, 33, 40, None])
     @pytest.mark.parametrize("at", [(0, 0), (36, 50), (31, 32), (36, 0)], ids=str)
-    def test_one_opponent(self, at, radius):
+    def test_one_site(self, at, radius):
         """Distances in every direction, across tiles and up to the last one that counts."""
         mask = torch.ones(1, 37, 51, dtype=torch.int32)
         mask[0][at] = 0

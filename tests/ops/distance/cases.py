@@ -43,20 +43,20 @@ def random_labels(*shape: int, dtype=torch.int32, device="cpu", seed=0) -> Tenso
 
 
 def squared_distances(plane: Tensor, labels: bool = False, border: str = "none", spacing=(1.0, 1.0)) -> Tensor:
-    """Of every foreground pixel of a plane [...,H,W] to the nearest opponent: all pairs, float64, infinity if none."""
+    """Of every foreground pixel of a plane [...,H,W] to the nearest site: all pairs, float64, infinity if none."""
     values = plane.to(torch.int64) if labels else (plane != 0).to(torch.int64)
     height, width = values.shape[-2:]
     ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     own = torch.stack([ys.flatten(), xs.flatten()], 1).to(values.device)
-    theirs, opponents = own, values.flatten(-2)
+    theirs, sites = own, values.flatten(-2)
     if border == "background":
         frame = [(y, x) for y in (-1, height) for x in range(-1, width + 1)]
         frame += [(y, x) for x in (-1, width) for y in range(height)]
         theirs = torch.cat([own, torch.tensor(frame, device=own.device)])
-        opponents = torch.nn.functional.pad(opponents, (0, len(frame)))
+        sites = torch.nn.functional.pad(sites, (0, len(frame)))
     steps = (own[:, None] - theirs[None]).double() * torch.tensor(spacing, dtype=torch.float64, device=own.device)
     squares = steps.square().sum(-1)
-    differs = values.flatten(-2)[..., :, None] != opponents[..., None, :]
+    differs = values.flatten(-2)[..., :, None] != sites[..., None, :]
     nearest = torch.where(differs, squares, math.inf).amin(-1)
     return torch.where(values.flatten(-2) != 0, nearest, 0.0).reshape(plane.shape)
 
