@@ -14,6 +14,12 @@ from tests.cuda_emulation import emulation
 from tests.parity import PARITY
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks tests as sanitized that have a word of ``sanitized_where`` in their names."""
+    if any(word in item.name for marker in item.iter_markers("sanitized_where") for word in marker.args):
+        item.add_marker(pytest.mark.sanitized)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs tests of a device on the CPU, on a GPU if there is one, and those marked so on the emulated CUDA kernels.
 

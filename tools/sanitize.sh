@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: sanitize.sh PYTHON [PYTEST ARGUMENTS]
 # Builds the CPU kernels with the address and undefined-behaviour sanitizers in a temporary copy and runs tests on them,
-# once for each instruction set that the processor has. Without arguments: values at sizes around every vector and tile
-# width, and, under the best instruction set alone, all layouts, dtypes and parity arrays.
+# once for each instruction set that the processor has. Without arguments: those marked `sanitized` (values at sizes around
+# every vector and tile width), and, under the best instruction set alone, `sanitized_once` (layouts, parity arrays).
 set -euo pipefail
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 shift
@@ -23,9 +23,7 @@ sanitized() { # sanitized PYTHON ARGUMENTS
 if [ "$#" -gt 0 ]; then
   best=("$@") others=("$@")
 else
-  values=(tests/ops/{distance,discs}/test_values.py tests/ops/test_{convolution,pooling}.py)
-  best=(tests/ops/gram/test_values.py tests/ops/gram/test_parity.py "${values[@]}")
-  others=(tests/ops/gram/test_values.py::TestAgainstTwin "${values[@]}")
+  best=(tests/ops -m "(sanitized or sanitized_once) and not slow") others=(tests/ops -m "sanitized and not slow")
 fi
 tests=("${best[@]}")
 highest=$(sanitized -c "from cnnfast._extension import cpu_capability; print(cpu_capability())")

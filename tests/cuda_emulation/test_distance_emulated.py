@@ -11,9 +11,12 @@ from cnnfast import reference
 from tests.cuda_emulation import emulation
 from tests.cuda_emulation.emulated_cases import emulated
 
-pytestmark = pytest.mark.skipif(
-    not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
+    ),
+    pytest.mark.sanitized_where("float32", "test_empty"),
+]
 DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 # Around the side of a tile (32), of a block of columns (32) and of its segments, of a block of a row (256).
 SIZES = [(1, 1), (1, 70), (70, 1), (31, 33), (32, 32), (33, 31), (64, 65), (5, 300), (100, 40)]
@@ -69,6 +72,7 @@ def combinations():
         yield pytest.param(size, dtype, radius, labels, spacing, border, output, zero or "edge", id=name)
 
 
+@pytest.mark.sanitized_where("background", "long", "strides")
 class TestTransform:
     @pytest.mark.parametrize(
         ("size", "dtype", "radius", "labels", "spacing", "border", "output", "zero"), list(combinations())
@@ -158,6 +162,7 @@ def test_distances_of_all_pairs(name, key, parity):
                 assert torch.equal(operator(mask, float(radius), *options, 0, 0)[0], bins)
 
 
+@pytest.mark.sanitized
 class TestChecks:
     """Arguments that would give a wrong result or read outside of memory are refused on CUDA as on the CPU."""
 

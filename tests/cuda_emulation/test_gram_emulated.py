@@ -21,9 +21,12 @@ from tests.cuda_emulation.emulated_cases import (
 )
 from tests.ops.gram.cases import random_tensor, relative_error, relu_features
 
-pytestmark = pytest.mark.skipif(
-    not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
+    ),
+    pytest.mark.sanitized_where("float32", "float64-rows", "float16-channels_last", "bfloat16-slice"),
+]
 # Around the sides of a tile (64), of a panel (32) and of the shortest chunk (256): one, several and broken ones.
 SIZES = [(1, 1), (3, 31), (5, 257), (63, 33), (64, 32), (65, 64), (33, 700), (130, 40)]
 
@@ -126,6 +129,7 @@ class TestAgainstDefinition:
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (2, 3, 0), (0, 0, 0)], ids=str)
 @pytest.mark.parametrize("weights", ["none", "regions"])
+@pytest.mark.sanitized
 class TestEmpty:
     """Sums over nothing are zero, and nothing of size zero is launched."""
 
@@ -206,6 +210,7 @@ class TestWorkspace:
         assert relative_error(squares[:, 0], exact) <= 1e-6
 
 
+@pytest.mark.sanitized
 class TestChecks:
     """Arguments that would read outside of memory are refused on CUDA as on the CPU."""
 

@@ -13,9 +13,12 @@ from tests.cuda_emulation import emulation
 from tests.cuda_emulation.emulated_cases import LAYOUTS, Exact, emulated, features
 from tests.ops.gram.cases import random_tensor, relative_error, relu_features
 
-pytestmark = pytest.mark.skipif(
-    not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
+    ),
+    pytest.mark.sanitized_where("float32", "float64-rows", "float16-channels_last", "bfloat16-slice", "tf32-rows"),
+]
 KINDS = {"tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HALVES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 GRADIENT = {"tf32": 3e-6, "bfloat16": 4e-3, "float16": 5e-4}
@@ -87,6 +90,7 @@ class TestAgainstDefinition:
         assert relative_error(found, (factor.double() @ tf32(x).double()[:, None]).sum(1)) <= GRADIENT[kind]
 
 
+@pytest.mark.sanitized
 class TestChoice:
     """Tensor cores are taken where they are as exact as promised, and only there."""
 

@@ -8,9 +8,12 @@ import torch
 from tests.cuda_emulation import emulation
 from tests.ops.gram.cases import random_tensor
 
-pytestmark = pytest.mark.skipif(
-    not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (emulation.KERNELS and emulation.compiler()), reason="needs the CUDA sources and a C++ compiler"
+    ),
+    pytest.mark.sanitized,
+]
 TYPES = {"float16": 0, "bfloat16": 1, "tf32": 2}
 
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from cnnfast.ops import _convolution
 
+pytestmark = pytest.mark.sanitized
+
 OPERATOR = torch.ops.cnnfast._convolution3x3.default
 
 

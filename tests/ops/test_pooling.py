@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 from cnnfast.ops import _pooling
 
+pytestmark = pytest.mark.sanitized
+
 FORWARD = torch.ops.cnnfast._relu_pool2x2.default
 BACKWARD = torch.ops.cnnfast._relu_pool2x2_backward.default
 DTYPES = (torch.float32, torch.bfloat16)

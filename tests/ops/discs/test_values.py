@@ -11,7 +11,7 @@ from cnnfast import ops, reference
 from tests.ops.discs.cases import CASES, probabilities, random_labels
 from tests.ops.gram.cases import random_tensor, relative_error
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.sanitized]
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 # Halves: the result is rounded once, to 8 or 11 bits.
@@ -89,6 +89,7 @@ def test_high_planes_are_cut_into_bands(device):
     )
 
 
+@pytest.mark.compute_sanitizer
 @BY_DTYPE
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_combination_of_arguments(case, dtype, device):

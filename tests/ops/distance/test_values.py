@@ -19,7 +19,7 @@ from tests.ops.distance.cases import (
     squared_distances,
 )
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.sanitized]
 
 RADII = [1, 2, 3, 7, 11, 12, 15, 16, 17, 33, 63, 64, 65, 100, 255]
 SIZES = (
@@ -88,6 +88,7 @@ class TestSizes:
         assert_equals_twin(labels, 80, border=border, output="signed", zero="half")
 
 
+@pytest.mark.compute_sanitizer
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("shape", [(9, 13), (3, 40, 33), (2, 3, 28, 28), (1, 170, 65)], ids=str)
 def test_every_combination_of_arguments(case, shape, device):

@@ -8,7 +8,7 @@ import torch
 from cnnfast import ops, reference
 from tests.ops.gram.cases import relative_error
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.sanitized_once]
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 2e-5}
 FUSED_AND_PLAIN = pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])

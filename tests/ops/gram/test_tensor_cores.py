@@ -46,6 +46,7 @@ def errors(x):
     return [relative_error(a, e) for a, e in zip(found, exact, strict=True)]
 
 
+@pytest.mark.compute_sanitizer
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 class TestTensorCores:

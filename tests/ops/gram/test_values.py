@@ -10,7 +10,7 @@ import torch
 from cnnfast import ops, reference
 from tests.ops.gram.cases import CASES, random_tensor, relative_error
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.sanitized_once]
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 FORWARD = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 2e-5, torch.float16: 2e-5}
@@ -70,6 +70,7 @@ def largest(tensor):
 
 
 @pytest.mark.parametrize(("dtype", "shape"), EVERY_SHAPE, ids=str)
+@pytest.mark.sanitized
 class TestAgainstTwin:
     def test_gram_matrix(self, device, dtype, shape):
         x = random_tensor(*shape, dtype=dtype, device=device)
@@ -95,6 +96,7 @@ class TestAgainstTwin:
         assert_equals_twin("gram_mse_loss", {"x": x, "target": target}, reduction="none", centered=True)
 
 
+@pytest.mark.compute_sanitizer
 @BY_DTYPE
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_combination_of_arguments(case, device, dtype):
