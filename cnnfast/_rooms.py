@@ -11,6 +11,7 @@ _EXTRAS = {
     "matplotlib": "cli",
     "pycocotools": "train",
     "pytorch_lightning": "train",
+    "rich": "cli",
     "scipy": "models",
     "skimage": "models",
     "torchvision": "models",

@@ -11,28 +11,42 @@ from contextlib import contextmanager
 
 import typer
 
-from cnnfast.cli import info, weights
+from cnnfast.cli.base.commands import build_group
 from cnnfast.cli.segment import app as segment
-from cnnfast.cli.style import feed_forward as fast_style
-from cnnfast.cli.style import texture
-from cnnfast.cli.style import transfer as style
+from cnnfast.cli.style import app as style
 
 _DEBUG = "--debug"
 # What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
-app = typer.Typer(
-    help="Systems of convolutional networks from the command line. Errors are one line; --debug shows the traceback.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+app = build_group(
+    "cnnfast",
+    "Systems of convolutional networks from the command line. Errors are one line; --debug shows the traceback.",
+    {
+        **style.COMMANDS,
+        "info": (
+            "cnnfast.cli.info",
+            "Print versions, devices, compiled kernels, weights and threads: copy it into a bug report.",
+        ),
+        "fast-style": style.fast_style,
+        "segment": segment.group,
+        "weights": build_group(
+            "weights",
+            "List the VGG weights found on this machine, or convert a file.",
+            {
+                "list": (
+                    "cnnfast.cli.weights.list",
+                    "List the VGG weights found on this machine, the preferred one first; nothing is ever downloaded.",
+                ),
+                "convert": (
+                    "cnnfast.cli.weights.convert",
+                    "Write weights of any known kind as .safetensors that knows its own input convention.",
+                ),
+            },
+            default="list",
+        ),
+    },
 )
-app.command()(texture.texture)
-app.command()(style.style)
-app.add_typer(fast_style.app, name="fast-style")
-app.add_typer(segment.app, name="segment")
-app.command()(info.info)
-app.add_typer(weights.app, name="weights")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -41,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = [argument for argument in argv if argument != _DEBUG] or ["--help"]
     try:
         with _log_to_stderr():
-            return typer.main.get_command(app).main(arguments, prog_name="cnnfast", standalone_mode=False) or 0
+            return app.main(arguments, prog_name="cnnfast", standalone_mode=False) or 0
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):

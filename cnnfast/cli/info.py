@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,10 +29,16 @@ _PACKAGES = (
 )
 
 
-def info() -> None:
-    """Print versions, devices, compiled kernels, weights and threads: copy it into a bug report."""
+@dataclass(kw_only=True)
+class Options:
+    """There are none."""
+
+
+def run(_options: Options) -> int:
+    """Prints the facts, one a line; returns the exit status."""
     for name, value in _facts():
         print(f"{name + ':':<18} {value}", flush=True)
+    return 0
 
 
 def _facts() -> Iterator[tuple[str, str]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnfast._errors import InputError
 
-class ImageError(ValueError):
+
+class ImageError(InputError):
     """A picture cannot be read, written, or used; the message is one line and names the file where there is one."""
 
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
+from cnnfast._errors import InputError
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """A weights file is missing, damaged, unsafe, of another network, or of an unknown input convention."""
 
 

@@ -114,9 +114,13 @@ class TestFailures:
         assert result.status == 2 and "Traceback" in result.err and result.err.endswith("cnnfast: expected this\n")
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_missing_extra(missing, environment):
-    program = f"import sys; sys.modules[{missing!r}] = None; from cnnfast.cli import main; sys.exit(main(['info']))"
+@pytest.mark.parametrize(
+    ("missing", "arguments"),
+    [("typer", ["info"]), ("rich", ["texture", "a.png", "-o", "b.png"])],
+    ids=["typer", "rich"],
+)
+def test_missing_extra(missing, arguments, environment):
+    program = f"import sys; sys.modules[{missing!r}] = None; from cnnfast.cli import main; sys.exit(main({arguments}))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert result.returncode == 2 and not result.stdout
     assert result.stderr.count("\n") == 1 and missing in result.stderr

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cnnfast._options import option
 
 Picture = Annotated[Path, typer.Option("-o", "--output", help="picture to write; its ending chooses the format")]
 Iterations = Annotated[int | None, typer.Option(help="of the finest level; coarser ones in proportion")]
@@ -34,4 +37,10 @@ TrainingCheckpointEvery = Annotated[int, typer.Option(help="steps between checkp
 Log = Annotated[Path | None, typer.Option(help="folder for a log of the losses")]
 LogFormat = Annotated[str, typer.Option(help="csv or tensorboard")]
 TrainingHistory = Annotated[Path | None, typer.Option(help="write the loss of every step as JSON")]
-Alpha = Annotated[str, typer.Option(help="transparency: white (compose on white) or drop")]
+
+
+@dataclass(kw_only=True)
+class DeviceOptions:
+    """Where a command works."""
+
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto")

@@ -8,12 +8,15 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from torch import Tensor
 
+from cnnfast._options import option
+from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output
 from cnnfast.cli.base.progress import format_seconds
 from cnnfast.cli.base.steps import StepReporter
@@ -22,6 +25,23 @@ from cnnfast.images.writing import picture_format
 
 FORMATS = ("png", "jpg", "webp", "tif", "bmp")
 """What pictures in a folder can be made."""
+
+
+@dataclass(kw_only=True)
+class PicturesOutput:
+    """Where the results of pictures go."""
+
+    output: Path = option("picture to write, or folder for several; made if it is missing", "-o", "--output")
+
+
+@dataclass(kw_only=True)
+class PictureFormatOptions(DeviceOptions):
+    """How pictures are read and written."""
+
+    alpha: str = option("transparency: white (compose on white) or drop", default="white", choices=("white", "drop"))
+    ending: str | None = option(
+        "png, jpg, webp, tif or bmp in a folder; default: each its own", "--format", default=None, choices=FORMATS
+    )
 
 
 class Task(NamedTuple):

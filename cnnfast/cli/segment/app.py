@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import typer
+from cnnfast.cli.base.commands import build_group
 
-from cnnfast.cli.segment import eval as segment_eval
-from cnnfast.cli.segment import predict as segment_predict
-from cnnfast.cli.segment import toy as segment_toy
-from cnnfast.cli.segment import train as segment_train
+group = build_group(
+    "segment",
+    "Train networks that find objects and their masks, find them in pictures, and measure how well.",
+    {
+        "train": (
+            "cnnfast.cli.segment.train:train",
+            """Train a network that finds the objects of DATA and their masks.
 
-app = typer.Typer(
-    help="Train networks that find objects and their masks, find them in pictures, and measure how well.",
-    rich_markup_mode=None,
+            Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.""",
+        ),
+        "predict": (
+            "cnnfast.cli.segment.predict",
+            """Find the objects of pictures, draw them, and write them as JSON.
+
+            What cannot be read is named and skipped, and the status is 2 in the end.""",
+        ),
+        "eval": (
+            "cnnfast.cli.segment.eval",
+            """Print AP^r at 0.5 and 0.7, COCO's AP, and the average recall of a network on DATA.
+
+            What cannot be read is named and skipped, and the status is 2 in the end.""",
+        ),
+        "toy": (
+            "cnnfast.cli.segment.toy:toy",
+            """Train small networks on synthetic shapes in boxes that miss parts of them, and compare their masks.
+
+            A binary mask in the box, an object mask network on the same features, and, as a control, a binary mask in
+            the larger window that the object mask network fills. Prints a table and writes a picture with examples.""",
+        ),
+    },
 )
-app.command()(segment_train.train)
-app.command()(segment_predict.predict)
-app.command("eval")(segment_eval.evaluate)
-app.command()(segment_toy.toy)

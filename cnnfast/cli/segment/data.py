@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnfast._options import argument, option
 from cnnfast.cli.base.parsing import parse_choice
 from cnnfast.detection.data import (
     AnnotationError,
@@ -27,15 +28,15 @@ _MARKS = {"voc": "SegmentationObject", "sbd": "inst", CITYSCAPES: "leftImg8bit"}
 
 @dataclass(kw_only=True)
 class DataOptions:
-    """The words of the command line that name a data set, as typed."""
+    """Which data set a command works on."""
 
-    data: str
-    format: str
-    annotations: Path | None
-    split: str | None
-    pictures: int
-    side: int
-    objects: int
+    data: str = argument("folder of a data set (COCO: of its pictures), or the word synthetic")
+    format: str = option("auto, coco, voc, sbd, cityscapes or synthetic", default="auto", choices=FORMATS)
+    annotations: Path | None = option("JSON file of a data set in COCO's format", default=None)
+    split: str | None = option("part of the data set, as train or val", default="train")
+    pictures: int = option("number of synthetic pictures", default=256, minimum=1)
+    side: int = option("of synthetic pictures, in px", default=96)
+    objects: int = option("in each synthetic picture", default=2)
 
     @property
     def inputs(self) -> list[Path]:

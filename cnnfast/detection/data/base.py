@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cnnfast._errors import InputError
 from cnnfast.detection.boxes import tight_boxes
 from cnnfast.images import load_image
 
@@ -19,7 +20,7 @@ Target = dict[str, Tensor]
 """Ground truth of a picture; see `InstanceDataset`."""
 
 
-class AnnotationError(ValueError):
+class AnnotationError(InputError):
     """An annotation cannot be read or used; the message is one line and names the file."""
 
 

@@ -1,4 +1,4 @@
-"""What ``cnnfast fast-style apply`` does: finds the pictures, gives them the style, writes them."""
+"""``cnnfast fast-style apply``: pictures in the style of a trained network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnfast._errors import InputError
 from cnnfast._extension import fast_dtype
-from cnnfast.cli.base.parsing import parse_choice, parse_device, parse_size
-from cnnfast.cli.base.pictures import FORMATS, PictureRunner, Task, check_targets, find_tasks, is_single, run_pictures
+from cnnfast._options import argument, option
+from cnnfast.cli.base.parsing import parse_device, parse_size
+from cnnfast.cli.base.pictures import (
+    PictureFormatOptions,
+    PictureRunner,
+    PicturesOutput,
+    Task,
+    check_targets,
+    find_tasks,
+    is_single,
+    run_pictures,
+)
 from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import save_image
 from cnnfast.models.style.feed_forward.apply import apply_style
@@ -21,25 +32,28 @@ _DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(kw_only=True)
-class Options:
-    """The words of the command line, as typed."""
+class Options(PictureFormatOptions, PicturesOutput):
+    """Of the command; see `cnnfast._options`."""
 
-    model: Path
-    inputs: list[str]
-    output: Path
-    size: str | None
-    batch: int
-    tile: str
-    dtype: str
-    device: str
-    alpha: str
-    ending: str | None
-    skip_existing: bool
+    model: Path = argument("network of the style")
+    inputs: list[str] = argument("pictures, folders of pictures, or patterns like 'frames/*.png'")
+    size: str | None = option(
+        "longest side in px, or WIDTHxHEIGHT; default: each its own", default=None, after="output"
+    )
+    batch: int = option("pictures of equal size to take at once", default=1, minimum=1)
+    tile: str = option(
+        "rows to evaluate at a time, with the same result: auto (where memory is short), off, N", default="auto"
+    )
+    dtype: str = option(
+        "of the convolutions: auto, float32 or bfloat16", default="float32", choices=("auto", "float32", "bfloat16")
+    )
+    skip_existing: bool = option("leave pictures alone whose output is there already", default=False, after="ending")
 
 
 def run(options: Options) -> int:
     """Gives every picture the style; returns the exit status."""
-    tile = check_options(options)
+    tile = parse_tile(options.tile)
+    size = None if options.size is None else parse_size(options.size)
     device = parse_device(options.device)
     tasks = find_tasks(options.inputs, options.output, options.ending)
     single = is_single(options.inputs, options.output)
@@ -48,38 +62,37 @@ def run(options: Options) -> int:
     model.network.to(device)
     if options.skip_existing:
         tasks = [task for task in tasks if not task.target.exists()]
-    runner = _Runner(options, model, tile, _DTYPES[options.dtype] or fast_dtype(device), strict=single)
+    runner = _Runner(options, model, size, tile, _DTYPES[options.dtype] or fast_dtype(device), strict=single)
     return run_pictures(runner, tasks, options.output, single=single)
 
 
-def check_options(options: Options) -> int | str | None:
-    """Everything that can be wrong without opening a file; returns what --tile means.
+def parse_tile(text: str) -> int | str | None:
+    """What --tile means to `apply_style`.
 
     Raises:
-        ValueError: names the option, what it wants and what it got.
+        InputError: it means nothing.
     """
-    parse_choice("--alpha", options.alpha, ("white", "drop"))
-    parse_choice("--dtype", options.dtype, tuple(_DTYPES))
-    if options.ending is not None:
-        parse_choice("--format", options.ending, FORMATS)
-    if options.batch < 1:
-        raise ValueError(f"--batch: expected at least 1, got {options.batch}")
-    if options.size is not None:
-        parse_size(options.size)
-    if options.tile in ("auto", "off"):
-        return "auto" if options.tile == "auto" else None
-    if not options.tile.isascii() or not options.tile.isdecimal() or int(options.tile) < 1:
-        raise ValueError(f"--tile: expected auto, off or a number of rows, got {options.tile!r}")
-    return int(options.tile)
+    if text in ("auto", "off"):
+        return "auto" if text == "auto" else None
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--tile: expected auto, off or a number of rows, got {text!r}")
+    return int(text)
 
 
 class _Runner(PictureRunner):
     """Reads, styles and writes, pictures of equal size together."""
 
     def __init__(
-        self, options: Options, model: StyleModel, tile: int | str | None, dtype: torch.dtype, *, strict: bool
+        self,
+        options: Options,
+        model: StyleModel,
+        size: int | tuple[int, int] | None,
+        tile: int | str | None,
+        dtype: torch.dtype,
+        *,
+        strict: bool,
     ) -> None:
-        super().__init__(options.alpha, None if options.size is None else parse_size(options.size), strict=strict)
+        super().__init__(options.alpha, size, strict=strict)
         self._batch, self._model, self._tile, self._dtype = options.batch, model, tile, dtype
 
     def run(self, tasks: Sequence[Task], reporter: StepReporter) -> None:
