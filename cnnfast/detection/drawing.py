@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import torch
+from PIL import ImageFont
 from torch import Tensor
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from cnnfast.images import load_image
-from cnnfast.images.errors import check_picture, check_pillow
+from cnnfast.images.errors import check_picture
 from cnnfast.ops import truncated_distance_transform
 
 # Hues a golden section apart differ for any number of objects.
@@ -57,7 +57,6 @@ def draw_instances(
     Raises:
         ImageError: no picture.
         ValueError: masks of another size.
-        ImportError: Pillow is not installed.
 
     Example:
         >>> import torch
@@ -70,66 +69,51 @@ def draw_instances(
         (True, 0.0)
     """
     check_picture("draw_instances", picture)
-    check_pillow("draw_instances")
     masks = instances["masks"].cpu()
     if masks.dim() != 3 or masks.shape[1:] != picture.shape[1:]:
         expected = ["n", *picture.shape[1:]]
         raise ValueError(f"draw_instances: expected masks {expected}, got {list(masks.shape)}".replace("'", ""))
-    line = max(1, round(min(picture.shape[1:]) / _PIXELS_PER_LINE))
     canvas = picture.detach().cpu().float().clone()
     order = _order(instances, len(masks))
-    for index in order:
-        _paint(canvas, masks[index].bool(), index, line)
-    if not order or not (boxes or captions):
+    if not order:
         return canvas
-    return _annotate(canvas, instances, order, classes, line, boxes, captions)
+    line = max(1, round(min(canvas.shape[1:]) / _PIXELS_PER_LINE))
+    canvas = _paint(canvas, masks[order].bool(), order, line)
+    if not (boxes or captions):
+        return canvas
+    drawn = canvas.clamp(0, 1).mul(255).round().byte()
+    colours = [tuple(round(255 * part) for part in instance_colour(index)) for index in order]
+    corners = instances["boxes"][order].cpu().round().long()
+    if boxes:
+        # Coordinates are edges of pixels: the last column and row of a box come before its end.
+        last = torch.maximum(corners[:, :2], corners[:, 2:] - 1)
+        drawn = draw_bounding_boxes(drawn, torch.cat([corners[:, :2], last], 1), colors=colours, width=line)
+    if captions:
+        texts = [_caption(instances, index, classes) for index in order]
+        drawn = _write(drawn, texts, corners[:, :2], colours)
+    return drawn.float() / 255
 
 
 def _order(instances: Mapping[str, Tensor], count: int) -> list[int]:
-    """The best one last."""
+    """Indices of the objects, the best one last."""
     if "scores" not in instances:
         return list(range(count))
     order: list[int] = instances["scores"].cpu().argsort(stable=True).tolist()
     return order
 
 
-def _paint(canvas: Tensor, mask: Tensor, index: int, line: int) -> None:
-    colour = torch.tensor(instance_colour(index))[:, None]
-    canvas[:, mask] = (1 - _OPACITY) * canvas[:, mask] + _OPACITY * colour
-    depth = truncated_distance_transform(mask, line + 1)
-    canvas[:, mask & (depth <= line)] = colour
-
-
-def _annotate(
-    canvas: Tensor,
-    instances: Mapping[str, Tensor],
-    order: Sequence[int],
-    classes: Sequence[str] | None,
-    line: int,
-    boxes: bool,
-    captions: bool,
-) -> Tensor:
-    from PIL import Image, ImageDraw, ImageFont
-
-    values = canvas.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous()
-    image = Image.fromarray(np.asarray(values))
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(max(_SMALLEST_LETTER, round(min(canvas.shape[1:]) / _PIXELS_PER_LETTER)))
-    for index in order:
-        colour = tuple(round(255 * part) for part in instance_colour(index))
-        box = instances["boxes"][index].tolist()
-        if boxes:
-            draw.rectangle(_pixels(box), outline=colour, width=line)
-        if captions:
-            text = _caption(instances, index, classes)
-            _write(draw, text, box[0], box[1], colour, font, image.size)
-    return load_image(image)
-
-
-def _pixels(box: Sequence[float]) -> list[int]:
-    """First and last column and row of a box whose coordinates are edges of pixels."""
-    x0, y0, x1, y1 = (round(value) for value in box)
-    return [x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)]
+def _paint(picture: Tensor, masks: Tensor, order: Sequence[int], line: int) -> Tensor:
+    """Masks, the last on top, and on them outlines of `line` px."""
+    colours = [tuple(255 * part for part in instance_colour(index)) for index in order]
+    outlines = torch.stack([truncated_distance_transform(mask, line + 1) <= line for mask in masks])
+    # Only what later masks leave of each: torchvision paints black where masks overlap.
+    visible = masks.clone()
+    covered = torch.zeros_like(masks[0])
+    for mask in reversed(visible.unbind()):
+        mask &= ~covered
+        covered |= mask
+    filled = draw_segmentation_masks(picture, visible, _OPACITY, colours)
+    return draw_segmentation_masks(filled, visible & outlines, 1.0, colours)
 
 
 def _caption(instances: Mapping[str, Tensor], index: int, classes: Sequence[str] | None) -> str:
@@ -142,12 +126,30 @@ def _caption(instances: Mapping[str, Tensor], index: int, classes: Sequence[str]
     return " ".join(parts)
 
 
-def _write(draw: Any, text: str, x: float, y: float, colour: tuple[int, ...], font: Any, size: tuple[int, int]) -> None:
-    """Text on its colour, above the point, within the picture."""
-    _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
-    width, height = right + 2, bottom + 2
-    x = min(max(0, round(x)), max(0, size[0] - width))
-    y = min(max(0, round(y) - height), max(0, size[1] - height))
-    draw.rectangle([x, y, x + width - 1, y + height - 1], fill=colour)
-    dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 110
-    draw.text((x + 1, y + 1), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=font)
+def _write(picture: Tensor, texts: Sequence[str], corners: Tensor, colours: Sequence[tuple[int, ...]]) -> Tensor:
+    """Each text on its colour, above the upper left corner of its box, within the picture."""
+    height, width = picture.shape[1:]
+    letter = max(_SMALLEST_LETTER, round(min(height, width) / _PIXELS_PER_LETTER))
+    font = ImageFont.load_default(letter)
+    # torchvision writes a label inside its box. To have it above the box and within the picture, each label gets a box
+    # without area of its own: the text begins one pixel from it, on a background one pixel larger than the text.
+    extent = torch.tensor([font.getbbox(text) for text in texts]).long()
+    above = corners - torch.stack([torch.zeros_like(extent[:, 3]), extent[:, 3] + 3], 1)
+    inside = torch.minimum(above, torch.tensor([width, height]) - 3 - extent[:, 2:])
+    place = torch.maximum(inside, -extent[:, :2])
+    same_font = io.BytesIO(font.font_bytes)  # type: ignore[union-attr]  # by itself torchvision has it in one size only
+    return draw_bounding_boxes(
+        picture,
+        place.repeat(1, 2),
+        texts,
+        colours,
+        width=0,
+        font=same_font,
+        font_size=letter,
+        label_colors=["black" if _is_bright(colour) else "white" for colour in colours],
+        fill_labels=True,
+    )
+
+
+def _is_bright(colour: Sequence[int]) -> bool:
+    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 110

@@ -129,6 +129,35 @@ class TestDrawing:
         drawn = draw_instances(torch.rand(3, *size), found, ["a rather long name"])
         assert drawn.shape == (3, *size) and torch.isfinite(drawn).all()
 
+    def test_overlapping_masks_hide_what_is_below(self):
+        found = instances()
+        found["masks"][0] = True
+        drawn = draw_instances(torch.full((3, 40, 60), 0.5), found, boxes=False, captions=False)
+        for index, (y, x) in ((0, (35, 5)), (1, (20, 40)), (2, (2, 52))):
+            mixed = 0.55 * 0.5 + 0.45 * torch.tensor(instance_colour(index))
+            torch.testing.assert_close(drawn[:, y, x], mixed)
+
+    def test_boxes_end_with_their_last_pixel(self):
+        found = instances()
+        found["masks"][:] = False
+        drawn = draw_instances(torch.zeros(3, 40, 60), found, captions=False).amax(0) > 0
+        inside = torch.zeros(40, 60, dtype=torch.bool)
+        for x0, y0, x1, y1 in found["boxes"].long().tolist():
+            inside[y0:y1, x0:x1] = True
+            inside[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] = False
+        assert torch.equal(drawn, inside)
+
+    @pytest.mark.parametrize("corner", [(0, 0), (0, 290), (190, 0), (190, 290)])
+    def test_captions_lie_within_the_picture(self, corner):
+        y, x = corner
+        box = torch.tensor([[x, y, x + 10.0, y + 10.0]])
+        found = {"masks": torch.zeros(1, 200, 300, dtype=torch.bool), "boxes": box, "labels": torch.tensor([1])}
+        drawn = draw_instances(torch.zeros(3, 200, 300), found, ["elephant"], boxes=False)
+        middle = {"boxes": torch.tensor([[100.0, 100.0, 110.0, 110.0]])}
+        whole = draw_instances(torch.zeros(3, 200, 300), found | middle, ["elephant"], boxes=False)
+        # The same picture of the word, only elsewhere.
+        assert int((drawn > 0).sum()) == int((whole > 0).sum()) > 0
+
     def test_captions_change_the_picture(self):
         plain = draw_instances(torch.zeros(3, 80, 120), instances((80, 120)), ["cat", "dog"], captions=False)
         named = draw_instances(torch.zeros(3, 80, 120), instances((80, 120)), ["cat", "dog"])
