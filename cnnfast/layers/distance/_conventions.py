@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnnfast.arguments import distance as arguments
 from cnnfast.arguments.checks import check_word
-from cnnfast.arguments.discs import bin_radii
+from cnnfast.ops import bin_radii
 
 CONVENTIONS = ("exact", "inner_boundary")
 

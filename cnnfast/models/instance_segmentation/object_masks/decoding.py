@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_floating, check_word
-from cnnfast.arguments.discs import bin_radii
 from cnnfast.layers.distance import InverseDistanceTransform
-from cnnfast.ops import disc_union, inverse_distance_transform
+from cnnfast.ops import bin_radii, disc_union, inverse_distance_transform
 
 ACTIVATIONS = ("softmax", "sigmoid")
 """One distribution over background and bins, or independent maps of the bins."""

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.arguments.discs import bin_radii
 from cnnfast.detection.checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.object_masks.windows import IMAGE_EDGES, sample_windows
-from cnnfast.ops import mask_to_bins
+from cnnfast.ops import bin_radii, mask_to_bins
 
 
 class OMNTargets(NamedTuple):
