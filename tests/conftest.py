@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,12 @@ from cnnfast import _extension
 from cnnfast.weights import vgg_convolution_names
 from tests.cuda_emulation import emulation
 from tests.parity import PARITY
+
+# The benchmarks and examples are no part of the installed package; they are found from the repository's root. It comes
+# last, so that an installed cnnfast still comes before the source folder.
+ROOT = str(Path(__file__).parents[1])
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

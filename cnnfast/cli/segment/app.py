@@ -26,12 +26,5 @@ group = build_group(
 
             What cannot be read is named and skipped, and the status is 2 in the end.""",
         ),
-        "toy": (
-            "cnnfast.cli.segment.toy:toy",
-            """Train small networks on synthetic shapes in boxes that miss parts of them, and compare their masks.
-
-            A binary mask in the box, an object mask network on the same features, and, as a control, a binary mask in
-            the larger window that the object mask network fills. Prints a table and writes a picture with examples.""",
-        ),
     },
 )
