@@ -8,21 +8,18 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from cnnfast.features.random_filters import FILTER_SIZES, RandomFilterFeatures
-from cnnfast.features.vgg import ReceptiveField, VGGFeatures, receptive_field
+from cnnfast.features.random_filters import RandomFilterFeatures
+from cnnfast.features.vgg import VGGFeatures
 from cnnfast.weights import VGGWeights, WeightsFile, auto_weights
 
 __all__ = [
     "CONTENT_LAYERS",
-    "FILTER_SIZES",
     "STYLE_LAYERS",
     "TEXTURE_LAYERS",
     "RandomFilterFeatures",
-    "ReceptiveField",
     "VGGFeatures",
     "build_extractor",
     "network_kind",
-    "receptive_field",
 ]
 
 TEXTURE_LAYERS = ("relu1_1", "pool1", "pool2", "pool3", "pool4")
@@ -36,7 +33,9 @@ CONTENT_LAYERS = ("relu4_2",)
 
 
 def network_kind(extractor: str, weights: str | os.PathLike[str] | WeightsFile | VGGWeights = "auto") -> str:
-    """What "auto" means on this machine: "vgg" if weights are given or found, else "random"; else the word itself.
+    """The name that "auto" stands for on this machine: "vgg" if weights are given or found, else "random".
+
+    Every other name stands for itself.
 
     Example:
         >>> network_kind("auto", "vgg19.pth"), network_kind("vgg16")
@@ -61,7 +60,7 @@ def build_extractor(
     compute_dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> nn.Module:
-    """The feature network that a caller's words mean.
+    """The feature network of a name.
 
     Args:
         extractor: "auto" (a VGG if weights are given or found, else random filters), "vgg", "vgg16", "vgg19",

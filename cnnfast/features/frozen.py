@@ -12,12 +12,12 @@ from cnnfast.ops import _convolution
 
 
 class FrozenConv2d(nn.Conv2d):
-    """A "same" convolution with stride 1 that computes in the dtype of its input, whatever that of its weights.
+    """A "same" convolution with stride 1 that computes in the dtype of its input, whatever the dtype of its weights.
 
-    As long as its weights need no gradient it saves no activations: it is linear in its input, and the gradient is the
-    transposed convolution, folded back where the padding repeated pixels. `torch.nn.Conv2d` keeps its input, and with
-    any padding but zeros that is a padded copy which nothing else needs. With weights that do need a gradient it is
-    that class. `padding_mode` may be changed at any time.
+    As long as its weights need no gradient it saves no activations: it is linear in its input, and its gradient is the
+    transposed convolution, added up where the padding repeated pixels. `torch.nn.Conv2d` keeps its input, and with any
+    padding but zeros a padded copy of it. With weights that need a gradient it computes as `torch.nn.Conv2d`.
+    `padding_mode` may be changed at any time.
 
     On the CPU, in float32 and channels_last, 3x3 kernels between multiples of 32 channels go through a convolution by
     tiles with a quarter of the multiplications (Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
@@ -64,7 +64,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, mode: str) -> Tens
     if mode != "zeros":
         padded = F.pad(x, [margins[1]] * 2 + [margins[0]] * 2, mode)
         if x.is_contiguous(memory_format=torch.channels_last):
-            padded = padded.contiguous(memory_format=torch.channels_last)  # circular padding forgets the order
+            padded = padded.contiguous(memory_format=torch.channels_last)  # circular padding returns another memory format
         x, margins = padded, [0, 0]
     if _convolution.takes(x, weight):
         return _convolution.convolution3x3(x, weight, bias, margins[0])
@@ -78,7 +78,7 @@ def _transpose(gradient: Tensor, weight: Tensor, mode: str) -> Tensor:
     padded = _convolve_transposed(gradient, weight, [0, 0])
     for dim, margin in zip((-1, -2), reversed(margins), strict=True):
         padded = _fold(padded, dim, margin, mode)
-    # A copy in the same order of dimensions but without gaps, on which pooling is an order of magnitude faster.
+    # A dense copy in the same memory format, on which pooling is an order of magnitude faster.
     return padded.clone()
 
 
@@ -89,7 +89,7 @@ def _convolve_transposed(gradient: Tensor, weight: Tensor, padding: list[int]) -
 
 
 def _fold(padded: Tensor, dim: int, margin: int, mode: str) -> Tensor:
-    """Transpose of a padding along one dimension: adds each repeated slice, in place, to the one that it repeats."""
+    """Transpose of padding along one dimension: adds each repeated slice in place to its source, then cuts it off."""
     size = padded.shape[dim] - 2 * margin
     for i in range(1, margin + 1):
         if mode == "reflect":

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from cnnfast.weights import Preprocessing
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-"""Ways to continue a picture beyond its edges."""
+"""How a picture is padded beyond its edges."""
 
 
 class InputConvention(nn.Module):
@@ -68,7 +68,7 @@ def check_image(owner: str, image: Tensor, minimum_size: int, needed_by: str) ->
     """Raise unless `image` is a floating-point [B,3,H,W] with both sides at least `minimum_size` px.
 
     Args:
-        owner: who complains.
+        owner: the function or class that the message names.
         image: the picture.
         minimum_size: px.
         needed_by: layer that needs this size.

@@ -14,7 +14,7 @@ from cnnfast.weights.files import WeightsError, read_tensors
 
 logger = logging.getLogger(__name__)
 
-# From names in the file to names in the network: as they are; a ResNet's into a pyramid; a ResNet's or VGG's.
+# Names in a file to names in the network: unchanged; a ResNet in a feature pyramid; a plain ResNet or VGG.
 _NAMINGS: tuple[Callable[[str], str], ...] = (
     lambda name: name,
     lambda name: f"backbone.body.{name}",
@@ -23,30 +23,31 @@ _NAMINGS: tuple[Callable[[str], str], ...] = (
 
 
 def load_pretrained(network: nn.Module, path: str | os.PathLike[str]) -> int:
-    """Give a network all tensors of a file that fit it by name and shape.
+    """Load all tensors of a file that fit a network by name and shape.
 
     The file may hold a ResNet or VGG of torchvision, a Mask R-CNN of torchvision, or a network of ours. Heads for other
     classes and other masks keep their random weights; of the backbone at least the body must be there.
 
     Args:
-        network: from :func:`~cnnfast.models.instance_segmentation.architectures.build_model`.
+        network: a detector whose backbone is its attribute ``backbone``.
         path: .pth, .pt or .safetensors.
 
     Returns:
-        How many tensors were taken.
+        Number of tensors that were loaded.
 
     Raises:
         WeightsError: the file is missing, damaged, unsafe, or of another backbone.
 
     Example:
         >>> import tempfile, torch
-        >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
+        >>> from torch import nn
         >>> from cnnfast.features.pretrained import load_pretrained
-        >>> old, new = (build_model(ModelSettings(kind, "small")) for kind in ("maskrcnn", "rpn-omn"))
+        >>> def detector(classes):
+        ...     return nn.ModuleDict({"backbone": nn.Conv2d(3, 8, 3), "head": nn.Linear(8, classes)})
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     torch.save(old.state_dict(), f"{folder}/a.pt")
-        ...     load_pretrained(new, f"{folder}/a.pt") > 20
-        True
+        ...     torch.save(detector(90).state_dict(), f"{folder}/a.pt")
+        ...     load_pretrained(detector(3), f"{folder}/a.pt")  # weight and bias of the backbone
+        2
     """
     path = Path(path)
     tensors = read_tensors(path, "load_pretrained").tensors

@@ -32,14 +32,12 @@ class RandomFilterFeatures(nn.Module):
 
     Shape:
         - image: [B,3,H,W], RGB in [0,1].
-        - result: {"random": [B,N * sizes,H,W]}, or {"random3": [B,N,H,W], ...} with block_gram.
+        - result: {"random": [B,N * sizes,H,W]}.
 
     Args:
         filters_per_scale: N, filters of each size.
         sizes: sides of the filters in px, odd.
         seed: of the filters; the same on every device.
-        block_gram: a tap per filter size instead of one for all, so that Gram matrices are N x N blocks on the
-            diagonal of the full one: as many times cheaper as there are sizes.
         padding: "circular", or "zeros", "reflect" or "replicate", which extend the picture by the largest filter's
             radius first.
         device: of the filters.
@@ -61,7 +59,6 @@ class RandomFilterFeatures(nn.Module):
         sizes: Sequence[int] = FILTER_SIZES,
         *,
         seed: int = 0,
-        block_gram: bool = False,
         padding: str = "circular",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
@@ -70,8 +67,7 @@ class RandomFilterFeatures(nn.Module):
         _check_options(filters_per_scale, sizes, dtype)
         self.filters_per_scale = filters_per_scale
         self.sizes = tuple(sizes)
-        self.block_gram = block_gram
-        self.taps = tuple(f"random{size}" for size in self.sizes) if block_gram else ("random",)
+        self.taps = ("random",)
         self.stride = 1
         self.halo = max(self.sizes) // 2
         count = filters_per_scale * len(self.sizes)
@@ -95,7 +91,7 @@ class RandomFilterFeatures(nn.Module):
         return self.halo + 1 if self.padding == "reflect" else 1
 
     def set_padding(self, mode: str) -> None:
-        """Change how the picture goes on beyond its edges.
+        """Change how the picture is padded.
 
         Args:
             mode: "zeros", "reflect", "replicate" or "circular".
@@ -115,9 +111,7 @@ class RandomFilterFeatures(nn.Module):
             mode = "constant" if self.padding == "zeros" else self.padding
             padded = self._correlate(F.pad(x, [self.halo] * 4, mode)).relu_()
             features = padded[..., self.halo : self.halo + x.shape[2], self.halo : self.halo + x.shape[3]]
-        if not self.block_gram:
-            return {"random": features}
-        return dict(zip(self.taps, features.split(self.filters_per_scale, dim=1), strict=True))
+        return {"random": features}
 
     def _correlate(self, x: Tensor) -> Tensor:
         """Circular cross-correlation of x [B,3,H,W] with all filters: [B,N,H,W]."""

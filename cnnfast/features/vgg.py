@@ -25,7 +25,7 @@ _COMPUTE_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class ReceptiveField(NamedTuple):
-    """What a unit of a layer sees: `size` px of the picture, and `stride` px to its neighbour's."""
+    """Receptive field of a layer's unit: its size in px, and the px between those of neighbouring units."""
 
     size: int
     stride: int
@@ -58,10 +58,10 @@ def receptive_field(arch: str, layer: str) -> ReceptiveField:
 
 
 class VGGFeatures(nn.Module):
-    """Feature maps of a VGG, cut after the last one wanted; only the picture gets a gradient.
+    """Feature maps of a VGG, cut after the deepest tap; only the picture gets a gradient.
 
     A tap ``conv<b>_<i>`` is the convolution before its ReLU, ``relu<b>_<i>`` after it, ``pool<b>`` the pooled block.
-    ReLUs work in place, which halves the memory, except behind a tapped convolution. On the CPU, in float32 or bfloat16
+    ReLUs work in place, which halves the memory, except after a tapped convolution. On the CPU, in float32 or bfloat16
     and channels_last, a ReLU that is no tap and the pooling behind it are one operator, whose gradient keeps a byte for
     each pooled value. Features have the dtype in which they were computed and the memory format of the weights or the
     picture (``.to(memory_format=torch.channels_last)``).
@@ -183,10 +183,10 @@ class VGGFeatures(nn.Module):
     def stream(self, image: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Tap and features of image [B,3,H,W], one after the other as they are computed, from shallow to deep.
 
-        Autograd goes backward through what was computed last first. A loss of each tap, computed as soon as its
-        features are there, gets its turn when the gradient arrives at them; losses computed after all of the network
-        would hold a gradient of every tap while the gradient goes through the network. `forward` is made of this: a
-        subclass that changes one changes both here.
+        Autograd runs backward in the reverse order of the forward pass. Compute the loss of a tap as soon as its
+        features are there, and its gradient is computed only when the backward pass reaches that layer; losses that
+        are computed after the whole network have the gradients of all taps in memory at once. `forward` calls this
+        method, so a subclass overrides both here.
         """
         x = self._prepared(image)
         rectifier: nn.Module | None = None

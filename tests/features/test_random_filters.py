@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.features.choice import FILTER_SIZES, RandomFilterFeatures
+from cnnfast.features.random_filters import FILTER_SIZES, RandomFilterFeatures
 
 MEAN = torch.tensor([104.0, 117.0, 123.0], dtype=torch.float64).view(3, 1, 1)
 
@@ -61,15 +61,6 @@ def test_gradient(image):
     net(leaf)["random"].square().sum().backward()
     direct(net, plain).square().sum().backward()
     torch.testing.assert_close(leaf.grad, plain.grad)
-
-
-def test_block_gram_splits_the_same_maps(image):
-    whole = RandomFilterFeatures(3, dtype=torch.float64)(image)["random"]
-    net = RandomFilterFeatures(3, block_gram=True, dtype=torch.float64)
-    assert net.taps == tuple(f"random{size}" for size in FILTER_SIZES)
-    parts = net(image)
-    assert tuple(parts) == net.taps
-    torch.testing.assert_close(torch.cat(list(parts.values()), 1), whole, rtol=0, atol=0)
 
 
 def test_distribution():

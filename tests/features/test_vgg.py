@@ -8,13 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnfast.features.choice import (
-    STYLE_LAYERS,
-    TEXTURE_LAYERS,
-    RandomFilterFeatures,
-    VGGFeatures,
-    receptive_field,
-)
+from cnnfast.features.choice import STYLE_LAYERS, TEXTURE_LAYERS
+from cnnfast.features.random_filters import RandomFilterFeatures
+from cnnfast.features.vgg import VGGFeatures, receptive_field
 from cnnfast.weights import VGGWeights, vgg_layer_names
 
 
