@@ -1,4 +1,4 @@
-"""Arguments that several functions of instance segmentation take, checked in one place."""
+"""Checks of arguments that several functions of detection share."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_pictures(
     """Raise unless images and targets are what torchvision's detection models take.
 
     Args:
-        function: who complains.
+        function: the name in the messages.
         images: pictures [3,H,W] of a floating dtype, on one device.
         targets: None, or a dict a picture: boxes [n,4] of positive size, masks [n,H,W] of the picture's size and
             bool or integers, and labels [n] int64 from 1 on.

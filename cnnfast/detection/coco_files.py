@@ -15,10 +15,10 @@ from cnnfast.detection.run_length import coco_masks
 
 
 class CocoPredictions:
-    """Predictions of pictures, as annotations with scores of one object of COCO's form.
+    """Predictions of pictures as annotations with scores, in one JSON object of COCO's format.
 
-    What `write` leaves behind is a whole data set that ``pycocotools.coco.COCO`` opens: images, categories, and
-    annotations with run lengths.
+    `write` makes a complete data set that ``pycocotools.coco.COCO`` opens: images, categories, and annotations with
+    run lengths.
 
     Args:
         classes: names, the first one is that of label 1.
@@ -46,10 +46,10 @@ class CocoPredictions:
         self._annotations: list[dict[str, Any]] = []
 
     def add(self, name: str, prediction: Mapping[str, Tensor], size: tuple[int, int]) -> None:
-        """Take up the objects of a picture.
+        """Add the objects of a picture.
 
         Args:
-            name: of its file.
+            name: the picture's file name.
             prediction: masks [n,H,W] bool, labels [n], scores [n].
             size: (H,W).
         """
@@ -63,7 +63,7 @@ class CocoPredictions:
             self._annotations.append({"id": number, **entry, **measures, "iscrowd": 0})
 
     def content(self) -> dict[str, Any]:
-        """The object of COCO's form."""
+        """The JSON object."""
         return {"images": self._images, "annotations": self._annotations, "categories": self._categories}
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -72,7 +72,7 @@ class CocoPredictions:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write JSON so that the file is always either the old or the new one, whole.
+    """Write JSON atomically: a reader sees all of the old file or all of the new one.
 
     Raises:
         OSError: the file cannot be written.

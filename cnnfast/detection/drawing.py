@@ -14,7 +14,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 from cnnfast.images.errors import check_picture
 from cnnfast.ops import truncated_distance_transform
 
-# Hues a golden section apart differ for any number of objects.
+# Multiples of the golden ratio are different hues for any number of objects.
 _GOLDEN = 0.618034
 _OPACITY = 0.45
 # Lines and letters grow with the picture.
@@ -24,7 +24,7 @@ _SMALLEST_LETTER = 9
 
 
 def instance_colour(index: int) -> tuple[float, float, float]:
-    """A bright colour (red, green, blue) in [0,1] that differs from those of the objects before.
+    """A bright colour (red, green, blue) in [0,1], another one for every index.
 
     Example:
         >>> from cnnfast.detection.drawing import instance_colour

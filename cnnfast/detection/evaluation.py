@@ -1,4 +1,4 @@
-"""How well a trained network finds the objects of a data set."""
+"""Metrics of a trained network on a data set."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _OVERLAPS = (0.5, 0.7)
 
 
 class Evaluation:
-    """Measures of predictions, picture by picture; masks are kept as run lengths.
+    """Metrics of predictions, updated picture by picture; masks are kept as run lengths.
 
     Attributes:
-        pictures: that were measured.
-        skipped: that could not be read.
-        results: the predictions as COCO's file of results has them.
+        pictures: number of pictures that were added.
+        skipped: number of pictures that could not be read.
+        results: the predictions in the format of COCO's file of results.
 
     Args:
-        classless: whether labels do not count, as for proposals.
+        classless: ignore labels, as for proposals.
         category_ids: labels to the numbers of the classes in the results.
-        cityscapes: whether the measures of that benchmark are wanted, too.
+        cityscapes: also compute the metrics of the Cityscapes benchmark.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Evaluation:
         self.pictures = self.skipped = 0
 
     def update(self, prediction: Mapping[str, Tensor], truth: Mapping[str, Tensor], image_id: int) -> None:
-        """Take note of a picture."""
+        """Add a picture."""
         if self._classless:
             truth = {**truth, "labels": torch.ones(len(truth["masks"]), dtype=torch.int64)}
         for metric in (self._regions, self._coco, self._cityscapes):
@@ -58,7 +58,7 @@ class Evaluation:
         self.pictures += 1
 
     def compute(self) -> dict[str, float]:
-        """AP^r at 0.5 and 0.7, COCO's AP, and the average recall of so many objects a picture, whatever their class."""
+        """AP^r at 0.5 and 0.7, COCO's AP, and AR@n: average recall of n objects a picture, whatever their class."""
         measures = {f"AP^r {overlap:g}": self._regions.mean(overlap) for overlap in _OVERLAPS}
         coco = self._coco.compute()
         measures |= {name: value for name, value in coco.items() if name.startswith("AP")}
@@ -88,14 +88,14 @@ def evaluate(
 
     Args:
         network: in evaluation mode.
-        data: a data set, see `train_segmentation`; regions of many objects should be in it ("iscrowd").
-        classless: whether labels do not count, as for proposals.
+        data: a data set with its crowd regions ("iscrowd"), see `InstanceDataset`.
+        classless: ignore labels, as for proposals.
         category_ids: labels to the numbers of the classes in COCO's files.
-        cityscapes: whether the measures of that benchmark are wanted, too.
+        cityscapes: also compute the metrics of the Cityscapes benchmark.
         mask_threshold: see `predict_instances`.
         max_detections: likewise.
-        limit: the first so many pictures; None for all.
-        callback: called with the number of pictures done and of all.
+        limit: number of pictures from the first on; None for all.
+        callback: called with the number of pictures done and the number of all.
 
     Raises:
         ValueError: none of the pictures can be read.
@@ -103,13 +103,14 @@ def evaluate(
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
+        >>> from torchvision.models.detection import MaskRCNN
         >>> from cnnfast.detection.evaluation import evaluate
+        >>> from cnnfast.features.small_backbone import SmallBackbone, small_anchors
         >>> mask = torch.zeros(1, 40, 40, dtype=torch.bool)
         >>> mask[:, 5:20, 5:30] = True
         >>> target = {"boxes": torch.tensor([[5.0, 5.0, 30.0, 20.0]]), "labels": torch.tensor([1]), "masks": mask}
-        >>> network = build_model(ModelSettings("maskrcnn", "small", min_size=64, max_size=64)).eval()
-        >>> result = evaluate(network, [(torch.rand(3, 40, 40), target)]).compute()
+        >>> network = MaskRCNN(SmallBackbone(), 2, min_size=64, max_size=64, rpn_anchor_generator=small_anchors())
+        >>> result = evaluate(network.eval(), [(torch.rand(3, 40, 40), target)]).compute()
         >>> list(result)[:3]
         ['AP^r 0.5', 'AP^r 0.7', 'AP']
     """

@@ -23,27 +23,27 @@ def predict_instances(
     """Boxes, labels, scores and masks of the objects of one picture.
 
     Args:
-        network: that returns them, with soft masks or not, for a list of pictures; in evaluation mode.
+        network: a detector that is called as those of torchvision, in evaluation mode; masks may be soft or bool.
         picture: [3,H,W] in [0,1].
         score_threshold: objects with a lower score are left out.
-        mask_threshold: value of soft masks, which Mask R-CNN returns, from which a pixel belongs to the object. RPN-OMN
-            and the cascades return masks that are decided already.
+        mask_threshold: least value of a soft mask at which a pixel belongs to the object; bool masks do not need it.
         max_detections: the best ones; None for all.
 
     Returns:
-        By falling score, on the CPU: boxes [n,4], labels [n] (ones where the network knows no classes), scores [n] and
+        By falling score, on the CPU: boxes [n,4], labels [n] (ones if the network returns none), scores [n] and
         masks [n,H,W] bool.
 
     Raises:
         ImageError: no picture.
-        ValueError: a threshold out of [0,1], no room for a detection, or a network in training mode.
+        ValueError: a threshold outside [0,1], max_detections below 1, or a network in training mode.
 
     Example:
         >>> import torch
-        >>> from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
+        >>> from torchvision.models.detection import MaskRCNN
         >>> from cnnfast.detection.prediction import predict_instances
-        >>> network = build_model(ModelSettings("maskrcnn", "small", min_size=64, max_size=64)).eval()
-        >>> found = predict_instances(network, torch.rand(3, 40, 50), score_threshold=0.99)
+        >>> from cnnfast.features.small_backbone import SmallBackbone, small_anchors
+        >>> network = MaskRCNN(SmallBackbone(), 2, min_size=64, max_size=64, rpn_anchor_generator=small_anchors())
+        >>> found = predict_instances(network.eval(), torch.rand(3, 40, 50), score_threshold=0.99)
         >>> found["masks"].shape[1:], found["masks"].dtype
         (torch.Size([40, 50]), torch.bool)
     """

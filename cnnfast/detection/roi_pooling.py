@@ -26,7 +26,7 @@ class RoIPooler(nn.Module):
     Shape:
         - features: maps [B,C,H_l,W_l] by name, the finest first.
         - boxes: B tensors [n_b,4], in pixels of the picture.
-        - image_size: (height, width) of the batch of pictures, borders included.
+        - image_size: (height, width) of the batch of pictures, padding included.
         - output: [n,C,S,S].
 
     Args:

@@ -15,7 +15,7 @@ def roi_warp(features: Tensor, boxes: Sequence[Tensor], output_size: int, spatia
     .. math::
         y_{ij} = f\big(s\,(x_0 + (j + 1/2)(x_1 - x_0) / S) - 1/2,\; s\,(y_0 + (i + 1/2)(y_1 - y_0) / S) - 1/2\big)
 
-    with the scale s of the features f; outside, the features are continued from their edge. Inside, it is RoIAlign with
+    with the scale s of the features f; outside, the features are padded with their border. Inside, it is RoIAlign with
     aligned coordinates and one sample a bin, but it also has a gradient in the boxes.
 
     Args:
@@ -28,7 +28,7 @@ def roi_warp(features: Tensor, boxes: Sequence[Tensor], output_size: int, spatia
         [n,C,S,S], the boxes of all pictures one after the other.
 
     Raises:
-        ValueError: as many boxes as pictures are expected, each [n_b,4].
+        ValueError: boxes of another shape, or for another number of pictures.
 
     Source: Dai, He, Sun, "Instance-aware Semantic Segmentation via Multi-task Network Cascades", CVPR 2016, section
         3.3; written with the affine grids of Jaderberg et al., "Spatial Transformer Networks", NIPS 2015.
@@ -63,7 +63,7 @@ def _warp_one(features: Tensor, boxes: Tensor, size: int, scale: float) -> Tenso
     theta = torch.diag_embed(high - low)
     theta = torch.cat([theta, (low + high - 1)[:, :, None]], 2).to(compute)
     grid = F.affine_grid(theta, [len(boxes), 1, size, size], align_corners=False)
-    # One tall grid for all boxes: the features are neither copied nor given a gradient once per box.
+    # One tall grid for all boxes, so that the features are not copied, and their gradient not stored, for each box.
     grid = grid.reshape(1, len(boxes) * size, size, 2)
     samples = F.grid_sample(features[None].to(compute), grid, padding_mode="border", align_corners=False)
     return samples.view(channels, len(boxes), size, size).transpose(0, 1).to(features.dtype)

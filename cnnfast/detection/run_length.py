@@ -9,7 +9,7 @@ def coco_masks(function: str) -> ModuleType:
     """The module pycocotools.mask.
 
     Raises:
-        ImportError: it is not installed; the message names the cure.
+        ImportError: it is not installed; the message says how to install it.
     """
     try:
         import pycocotools.mask

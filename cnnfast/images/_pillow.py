@@ -64,7 +64,7 @@ def _one_line_errors(name: str) -> Iterator[None]:
         raise ImageError(f"load_image: expected a picture, got {name} which is of no known kind") from error
     except MemoryError as error:
         raise ImageError(f"load_image: expected a picture that fits into memory, got {name}") from error
-    except Exception as error:  # the decoders of damaged files raise nearly every type there is
+    except Exception as error:  # for damaged files decoders raise nearly every type there is
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"load_image: expected a whole picture, got {name} which is damaged: {reason}") from error
 
@@ -83,7 +83,7 @@ def _to_tensor(image: Image.Image, name: str) -> Tensor:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what is no readable file before Pillow opens it: a pipe would block it, a folder confuse it."""
+    """Raise for anything but a readable file before Pillow opens it: reading from a pipe would block."""
     try:
         if not path.exists():
             raise ImageError(f"load_image: expected a picture, got {path} which does not exist")
@@ -99,7 +99,7 @@ def _check_file(path: Path) -> None:
 
 
 def _open(path: Path) -> Image.Image:
-    """Read a file's header, without Pillow's own limit of pixels: `_check_pixels` comes next, before any decoding."""
+    """Read a file's header, without Pillow's own limit of pixels, for `_check_pixels` is called before decoding."""
     Image.init()
     kinds = [kind for kind in Image.ID if kind not in _RUN_PROGRAMS]
     with _lock:
@@ -111,7 +111,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
-    """Refuse, before anything is decoded, what has no pixel, too many, or more than memory takes."""
+    """Raise, before anything is decoded, for a picture without pixels, or with too many for the limit or for memory."""
     pixels = width * height
     if pixels == 0:
         raise ImageError(f"load_image: expected a picture with at least one pixel, got {name} of {width}x{height}")

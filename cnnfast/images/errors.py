@@ -1,4 +1,4 @@
-"""The error of pictures, and the one import of Pillow."""
+"""The error of pictures, and checks of a picture and of Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ImageError(InputError):
 
 
 def check_pillow(function: str) -> None:
-    """Raises ImportError with the cure when Pillow is not installed."""
+    """Raise an ImportError that says how to install Pillow, if it is missing."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:

@@ -8,11 +8,11 @@ from pathlib import Path
 from cnnfast.images.errors import ImageError
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
-"""Endings of the files that are taken for pictures."""
+"""Endings of files that count as pictures."""
 
 
 def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """Files in a folder and its folders that look like pictures, sorted; hidden ones are left out.
+    """Pictures in a folder and its subfolders, found by their endings and sorted; hidden files are left out.
 
     Raises:
         ImageError: no folder, or none in it.

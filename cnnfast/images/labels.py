@@ -13,7 +13,7 @@ def load_labels(path: str | os.PathLike[str]) -> Tensor:
     """A picture of one channel as whole numbers: grey values of 8, 16 or 32 bits, or the indices of a palette.
 
     Args:
-        path: file, without loss (PNG, say): other compression changes the numbers.
+        path: file of a lossless format such as PNG; lossy compression changes the numbers.
 
     Returns:
         [H,W] int64.

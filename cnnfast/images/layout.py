@@ -16,7 +16,7 @@ def size_for(shape: Sequence[int], size: int | Sequence[int]) -> tuple[int, int]
 
     Args:
         shape: (height, width) in px, each at least 1.
-        size: the longest side in px, the other one following at the same aspect; or (height, width) itself.
+        size: the longest side in px, which keeps the aspect ratio; or (height, width) itself.
 
     Raises:
         ImageError: a side below 1 px.

@@ -1,4 +1,4 @@
-"""What is read: at most so many pixels, values in their range."""
+"""Limits of what is read: the number of pixels and the range of values."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ def load_image(
 ) -> Tensor:
     """A picture as RGB [3,H,W], float32 in [0,1].
 
-    Files are read by Pillow: the first frame of an animation; turned upright as its EXIF data say; an embedded colour
+    Files are read by Pillow: the first frame of an animation; rotated as the EXIF data say; an embedded colour
     profile converted to sRGB; black and white, grey (8, 16 bit, float), palette, CMYK, YCbCr, Lab and HSV pictures all
-    become RGB. Nothing is decoded before the picture's size is known to be bearable.
+    become RGB. The size is checked before anything is decoded.
 
     Args:
         source: a file's path; a Pillow picture; an array [H,W], [H,W,1|2|3|4] or a tensor [H,W], [1|2|3|4,H,W] or

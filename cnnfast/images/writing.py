@@ -1,4 +1,4 @@
-"""Pictures to files that are always whole."""
+"""Pictures to files, written atomically."""
 
 from __future__ import annotations
 

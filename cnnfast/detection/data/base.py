@@ -31,10 +31,10 @@ class Objects:
     Attributes:
         masks: [n,H,W] bool or integers.
         labels: [n], 1..C.
-        crowd: [n] bool, regions of many objects; None for none.
-        area: [n] in px, None for those of the masks.
-        ignore: [H,W] bool, pixels that nobody labelled; None where the data set has no such thing.
-        image_id: number of the picture, None for its index.
+        crowd: [n] bool, crowd regions: many objects in one mask; None if there are none.
+        area: [n] in px; None: computed from the masks.
+        ignore: [H,W] bool, unlabelled pixels; None if the data set does not mark them.
+        image_id: number of the picture; None: its index.
     """
 
     masks: Tensor
@@ -53,11 +53,11 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
     - boxes [n,4] float32, (x0,y0,x1,y1) in continuous coordinates, tight around the masks;
     - labels [n] int64, 1..C, in the order of `categories`;
     - masks [n,H,W] uint8, 0 or 1;
-    - area [n] float32 in px; image_id [1] int64; iscrowd [n] int64, 1 for regions of many objects;
-    - ignore [H,W] bool, pixels that nobody labelled, where the data set tells.
+    - area [n] float32 in px; image_id [1] int64; iscrowd [n] int64, 1 for crowd regions, many objects in one mask;
+    - ignore [H,W] bool, unlabelled pixels, if the data set marks them.
 
-    Objects without a pixel are left out. Regions of many objects are left out, too, unless `crowd` is True: networks
-    are trained without them, evaluated with them.
+    Objects without a pixel are left out. Crowd regions are left out, too, unless `crowd` is True: networks are trained
+    without them and evaluated with them.
 
     Attributes:
         names: of the pictures.
@@ -123,11 +123,11 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
 
 
 def split_objects(labels: Tensor, *, besides: Sequence[int] = (0,)) -> tuple[Tensor, Tensor]:
-    """A picture of object numbers to a mask for each.
+    """A mask for each object of a label picture.
 
     Args:
-        labels: [H,W] int64.
-        besides: numbers that are no objects.
+        labels: [H,W] int64, the number of each pixel's object.
+        besides: numbers that are not objects.
 
     Returns:
         the numbers [n], rising, and the masks [n,H,W] bool.
@@ -138,10 +138,10 @@ def split_objects(labels: Tensor, *, besides: Sequence[int] = (0,)) -> tuple[Ten
 
 
 def read_names(path: Path) -> list[str]:
-    """Lines of a file that lists pictures; VOC's marks after the name are left out.
+    """The first word of each line of a file that lists pictures; VOC writes flags after the name.
 
     Raises:
-        AnnotationError: there is no such file, or nothing in it.
+        AnnotationError: the file is missing or empty, or a name leaves the folder.
     """
     text = read_text(path)
     names = [line.split()[0] for line in text.splitlines() if line.strip()]
@@ -154,10 +154,10 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """A file of text.
+    """The contents of a text file.
 
     Raises:
-        AnnotationError: it cannot be read, or is none.
+        AnnotationError: it cannot be read, or is not text.
     """
     check_annotation_file(path)
     try:
@@ -169,10 +169,10 @@ def read_text(path: Path) -> str:
 
 
 def check_annotation_file(path: Path) -> None:
-    """Refuse what is no regular file: a pipe would block its reader.
+    """Check that a path is a regular file, since reading from a pipe would block.
 
     Raises:
-        AnnotationError: it is none.
+        AnnotationError: it is not.
     """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no regular file" if path.exists() else "nothing"
@@ -180,10 +180,10 @@ def check_annotation_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> Path:
-    """The folder, if it is one.
+    """The path, if it is a folder.
 
     Raises:
-        AnnotationError: it is none.
+        AnnotationError: it is not.
     """
     if not path.is_dir():
         what = "a file" if path.exists() else "nothing"

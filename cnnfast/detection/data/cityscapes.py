@@ -31,7 +31,7 @@ CITYSCAPES_CATEGORIES = {
 
 # Classes that Cityscapes does not evaluate: what is no part of the scene, and what is too rare.
 _VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
-# Pixels of an instance are 1000 times the class and the instance's number; below are classes, of groups here.
+# The pixels of instance i of class c are 1000 c + i; values below 1000 are classes, here those of groups of objects.
 _FACTOR = 1000
 _END = 34 * _FACTOR
 _PICTURE, _LABELS = "_leftImg8bit.png", "instanceIds.png"
@@ -40,9 +40,9 @@ _PICTURE, _LABELS = "_leftImg8bit.png", "instanceIds.png"
 class CityscapesInstances(InstanceDataset):
     """Instances of Cityscapes: folders leftImg8bit/SPLIT/CITY and gtFine/SPLIT/CITY.
 
-    Labels 1 to 8 are person, rider, car, truck, bus, train, motorcycle, bicycle. Groups of objects that nobody took
-    apart are regions of many objects (iscrowd). The target's "ignore" are the pixels of classes that the benchmark
-    does not evaluate, as `cityscapes_ap` takes them.
+    Labels 1 to 8 are person, rider, car, truck, bus, train, motorcycle, bicycle. Groups of objects
+    that are not separated into instances are crowd regions (iscrowd). The target's "ignore" are the pixels of classes
+    that the benchmark does not evaluate, as `cityscapes_ap` takes them.
 
     Args:
         root: folder of leftImg8bit and gtFine.

@@ -22,13 +22,13 @@ class CocoInstances(InstanceDataset):
     """Instances of a data set in COCO's format.
 
     Segmentations are lists of polygons, or run lengths with counts as a list or a string. Everything is checked when
-    it is read, so that a damaged file is one clear sentence.
+    it is read, so that a damaged file gives an error that says what is wrong with it.
 
     Args:
         images: folder of the pictures.
         annotations: JSON file with "images" (id, file_name, height, width), "annotations" (image_id, category_id,
             segmentation; iscrowd and area where there are such) and "categories" (id, name).
-        crowd: whether to keep regions of many objects, see `InstanceDataset`.
+        crowd: whether to keep crowd regions, see `InstanceDataset`.
         annotated_only: whether to leave out pictures without an object.
 
     Attributes:
@@ -120,7 +120,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int, where: str) 
         segmentation: a list of polygons [x0, y0, x1, y1, ...], or a dict of size [H,W] and counts.
         height: H.
         width: W.
-        where: it comes from, for messages.
+        where: file, picture and annotation, for messages.
 
     Raises:
         AnnotationError: it is of no such form, or of another size.
@@ -146,7 +146,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int, where: str) 
 
 
 def _check_polygon(polygon: Any, height: int, width: int, where: str) -> None:
-    """Corners must be numbers not far outside the picture: rasterising takes time and memory with their distance."""
+    """Raise if corners lie far outside the picture: time and memory of rasterising grow with their distance."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         got = f"{len(polygon)} numbers" if isinstance(polygon, list) else type(polygon).__name__
         raise AnnotationError(f"{where}: expected polygons of at least three pairs of numbers, got {got}")
@@ -164,8 +164,8 @@ def _runs(counts: Any, where: str) -> list[int]:
         raise AnnotationError(f"{where}: expected counts of whole numbers, got others")
     if not isinstance(counts, str):
         raise AnnotationError(f"{where}: expected counts as a list or a string, got {type(counts).__name__}")
-    # Five bits a character, lowest first; a sixth one says that more follow, the fifth of the last one is the sign.
-    # From the fourth number on each is the difference to the one before the last.
+    # A character holds five bits, the lowest first, and a sixth that is set if more characters follow; the fifth bit of
+    # the last character is the sign. From the fourth on, a number is the difference to the one two places before.
     runs: list[int] = []
     value = shift = 0
     for character in counts:

@@ -1,4 +1,4 @@
-"""Pictures of simple shapes that a small network learns within a minute, and boxes that miss their object."""
+"""Pictures of simple shapes that a small network learns within a minute, and boxes perturbed at random."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def perturb_boxes(
     iou: tuple[float, float] = (0.4, 0.7),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Boxes that overlap the given ones by no more and no less than asked for.
+    """Random boxes whose IoU with the given ones is in a range.
 
     Each box is shifted by a share of its size uniform in [-0.4,0.4] in x and in y, its width and height multiplied by
     exp(u), u uniform in [-0.4,0.4], and clipped to the picture; drawn again until its IoU with the given box is right.
@@ -168,7 +168,7 @@ def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
     return shared / (areas[0] + areas[1] - shared).clamp(min=torch.finfo(a.dtype).tiny)
 
 
-@lru_cache(maxsize=1)  # a picture and its target are asked for one after the other
+@lru_cache(maxsize=1)  # an item asks for its picture and then for its objects
 def _draw(seed: int, size: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Picture [3,size,size], visible masks [n,size,size] bool, labels [n]."""
     generator = torch.Generator().manual_seed(seed)
@@ -189,7 +189,7 @@ def _draw(seed: int, size: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _place(generator: torch.Generator, size: int, count: int) -> tuple[list[Tensor], list[int]]:
-    """Shapes, back to front, none of which later ones hide too much."""
+    """Shapes from back to front, each of which stays visible enough."""
     masks: list[Tensor] = []
     kinds: list[int] = []
     for _ in range(_ATTEMPTS * max(1, count)):

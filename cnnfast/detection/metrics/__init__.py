@@ -1,8 +1,8 @@
 """Measures of instance segmentation: AP^r of PASCAL VOC, AP and AR of COCO, AP of Cityscapes, AR of proposals.
 
-All take predictions and ground truth as torchvision's detection models give and take them, a dict a picture, with masks
-of bool or integers: soft masks are compared with a threshold first. The functions take whole data sets, the classes a
-picture at a time.
+All take predictions and ground truth as torchvision's detection models return and take them, a dict a picture, with
+masks of bool or integers: threshold soft masks first. The functions take whole data sets, the classes a picture at a
+time.
 """
 
 from cnnfast.detection.metrics.cityscapes import CityscapesAP, cityscapes_ap

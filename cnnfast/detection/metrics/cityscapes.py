@@ -41,7 +41,7 @@ class _Picture(NamedTuple):
 
 
 class CityscapesAP:
-    """The benchmark's AP of a stream of pictures, see `cityscapes_ap`; masks are not kept.
+    """The benchmark's AP, updated picture by picture, see `cityscapes_ap`; masks are not kept.
 
     Example:
         >>> import torch
@@ -58,7 +58,7 @@ class CityscapesAP:
         self._pictures: dict[int, list[_Picture]] = {}
 
     def update(self, prediction: Prediction, truth: Truth) -> None:
-        """Take note of a picture, see `cityscapes_ap`."""
+        """Add a picture, see `cityscapes_ap`."""
         found, true = check_same_size(
             "cityscapes_ap", found_regions("cityscapes_ap", prediction), true_regions("cityscapes_ap", truth)
         )
@@ -70,7 +70,7 @@ class CityscapesAP:
             shared = mask_intersections(detections.masks, objects.masks).cpu()
             ious = shared.double() / (area[:, None] + size - shared).clamp(min=1)
             small = size < SMALLEST_OBJECT
-            # A small group counts twice, as in the benchmark's own program.
+            # A small group is counted twice, as in the benchmark's own program.
             ignored = (shared * (objects.crowd.long() + small.long())).sum(1)
             if true.ignore is not None:
                 ignored = ignored + mask_intersections(detections.masks, true.ignore[None])[:, 0].cpu()
@@ -96,7 +96,7 @@ class CityscapesAP:
 
 
 def cityscapes_ap(predictions: Iterable[Prediction], truths: Iterable[Truth]) -> dict[str, float]:
-    """AP as the Cityscapes benchmark counts it.
+    """AP by the rules of the Cityscapes benchmark.
 
     For each class and each IoU threshold of 0.5, 0.55, ..., 0.95 an object is found if a detection overlaps it by more
     than the threshold; of several the best-scored one counts, the others are wrong. Detections that overlap no object
@@ -147,7 +147,7 @@ def _average_precision(pictures: list[_Picture], threshold: float) -> float:
             if len(scores):
                 true.append(float(scores.max()))
                 false.extend(scores.sort(descending=True).values[1:].tolist())
-        # A detection that overlaps a group or a small object so much is neither right nor wrong.
+        # A detection that overlaps a group or a small object by more than the threshold is ignored.
         wrong = ~overlaps.any(1) & (picture.ignored <= threshold)
         false.extend(picture.scores[wrong].tolist())
     return _area(torch.tensor(true, dtype=torch.float64), torch.tensor(false, dtype=torch.float64), missed)

@@ -66,11 +66,11 @@ def to_coco_results(
 
 
 class CocoMetrics:
-    """COCO's measures of a stream of pictures, see `coco_metrics`; masks are kept as run lengths.
+    """COCO's metrics, updated picture by picture, see `coco_metrics`; masks are kept as run lengths.
 
     Args:
         limits: numbers of detections of each picture, rising.
-        class_agnostic: whether labels do not count.
+        class_agnostic: ignore labels.
 
     Example:
         >>> import torch
@@ -95,7 +95,7 @@ class CocoMetrics:
         self._found: list[dict[str, Any]] = []
 
     def update(self, prediction: Prediction, truth: Truth) -> None:
-        """Take note of a picture, see `coco_metrics`."""
+        """Add a picture, see `coco_metrics`."""
         name, labelled = self._function, not self._class_agnostic
         found, true = check_same_size(
             name, found_regions(name, prediction, labelled=labelled), true_regions(name, truth, labelled=labelled)
@@ -126,7 +126,7 @@ class CocoMetrics:
         from pycocotools.cocoeval import COCOeval
 
         categories = sorted({entry["category_id"] for entry in self._objects + self._found})
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells its progress
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             sets = []
             for annotations in (self._objects, self._found):
                 api = COCO()
@@ -168,8 +168,8 @@ def coco_metrics(
             Any iterable, so that a generator need not hold the masks of all pictures.
         truths: for each picture a dict of masks [g,H,W], labels [g], and perhaps iscrowd [g] and area [g] (by which
             COCO sorts objects into small, medium and large; else the mask's own area).
-        limits: numbers of detections of each picture (and class) that are looked at, rising; the last one holds for AP.
-        class_agnostic: whether labels do not count and need not be there, as for proposals.
+        limits: numbers of detections of each picture (and class) that are used, rising; AP uses the last one.
+        class_agnostic: ignore labels, which may be missing, as for proposals.
 
     Returns:
         "AP" (mean over IoU 0.5, 0.55, ..., 0.95 and classes), "AP50", "AP75", "AP_small" (objects below 32^2 px),
@@ -207,7 +207,7 @@ def average_recall(
         \frac{\#\{\text{objects matched at IoU} \ge t\}}{\#\{\text{objects}\}}
 
     At each threshold t the proposals are matched as COCO does it: in falling order of their scores, each to the object
-    of largest IoU that is not matched yet. Regions of many objects ("iscrowd") are left out.
+    of largest IoU that is not matched yet. Crowd regions ("iscrowd") are ignored.
 
     Args:
         predictions: for each picture a dict of masks [n,H,W] or [n,1,H,W] bool or integers, and scores [n].
@@ -260,7 +260,7 @@ def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
 
 
 def _entries(regions: Regions, image: int, category_ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
-    """What results and annotations have in common."""
+    """The keys that results and annotations have in common."""
     areas = regions.masks.flatten(1).sum(1).tolist()
     runs = encode_masks(regions.masks)
     columns = zip(regions.labels.tolist(), runs, areas, strict=True)

@@ -30,8 +30,8 @@ class Regions(NamedTuple):
         masks: [n,H,W] bool, on the device they came from.
         labels: [n] int64, ones where classes do not count, on the CPU as all below.
         scores: [n] float64; of true objects ones.
-        crowd: [n] bool, regions of many objects; of found objects False.
-        ignore: [H,W] bool or None, pixels that nobody labelled, beside the masks.
+        crowd: [n] bool, crowd regions; of found objects False.
+        ignore: [H,W] bool or None, unlabelled pixels, on the device of the masks.
     """
 
     masks: Tensor
@@ -41,13 +41,13 @@ class Regions(NamedTuple):
     ignore: Tensor | None = None
 
     def choose(self, index: Tensor) -> Regions:
-        """Those of an index or of a mask [n] bool; without `ignore`."""
+        """The objects of an index or of a mask [n] bool; without `ignore`."""
         parts = (self.masks, self.labels, self.scores, self.crowd)
         return Regions(*(part[index.to(part.device)] for part in parts))
 
 
 def found_regions(function: str, prediction: Any, *, labelled: bool = True) -> Regions:
-    """What a model found in a picture, in falling order of the scores, equal ones in their own order.
+    """The objects that a model found in a picture, by falling score; equal scores keep their order.
 
     Raises:
         ValueError: a key is missing, or shapes do not fit.
@@ -86,7 +86,7 @@ def true_regions(function: str, truth: Any, *, labelled: bool = True) -> Regions
 
 
 def check_same_size(function: str, found: Regions, true: Regions) -> tuple[Regions, Regions]:
-    """Both, on the device of the found ones, if they are of one picture.
+    """Found and true objects, on the device of the found ones, if their masks have one size.
 
     Raises:
         ValueError: masks of different sizes.

@@ -13,12 +13,12 @@ from cnnfast.ops import truncated_distance_transform
 
 # Pixels multiplied at a time: sums of so many ones are exact in float32, and the copies stay small.
 _CHUNK = 2**18
-# Distances whose square is known in 32 bits.
+# Largest limit whose square fits into 32 bits.
 _LARGEST_LIMIT = 46340
 
 
 def mask_intersections(a: Tensor, b: Tensor) -> Tensor:
-    """Number of pixels that each mask of one stack shares with each of another.
+    """Intersection, in pixels, of each mask of one stack with each of another.
 
     Args:
         a: [n,H,W], bool or integers, non-zero is foreground.
@@ -58,7 +58,7 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         ValueError: shapes that do not fit, or tensors on different devices.
-        TypeError: another dtype; soft masks are compared with a threshold first.
+        TypeError: another dtype; threshold soft masks first.
 
     Example:
         >>> import torch
@@ -74,10 +74,10 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def boundary_f(a: Tensor, b: Tensor, tol: float = 2.0) -> Tensor:
-    r"""F measure of boundaries: how well two masks agree in the place of their edges.
+    r"""F measure of the boundaries of two masks.
 
     The boundary of a mask is its foreground pixels that have one of their four neighbours in the background; the edge
-    of the plane is no boundary. With the share P of the pixels of a's boundary that are at most `tol` away from b's,
+    of the picture is no boundary. With the share P of the pixels of a's boundary that are at most `tol` away from b's,
     and the share R of b's that are as near to a's:
 
     .. math::

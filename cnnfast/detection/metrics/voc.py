@@ -29,9 +29,9 @@ class _Found(NamedTuple):
 
     Attributes:
         scores: [n].
-        ious: [n], with the object that each overlaps most.
-        objects: [n], which one, counted over all pictures.
-        crowd: [n] bool, whether it is a region of many objects.
+        ious: [n], IoU with the object that each overlaps most.
+        objects: [n], number of that object, counted over all pictures.
+        crowd: [n] bool, whether that object is a crowd region.
     """
 
     scores: Tensor
@@ -41,7 +41,7 @@ class _Found(NamedTuple):
 
 
 class RegionAP:
-    r"""AP^r of a stream of pictures; whatever the thresholds, masks are compared once and not kept.
+    r"""AP^r, updated picture by picture; masks are compared once for all thresholds and not kept.
 
     See `voc_ap_r`.
 
@@ -62,7 +62,7 @@ class RegionAP:
         self._numbered = 0
 
     def update(self, prediction: Prediction, truth: Truth) -> None:
-        """Take note of a picture, see `voc_ap_r`."""
+        """Add a picture, see `voc_ap_r`."""
         found, true = check_same_size(
             "voc_ap_r", found_regions("voc_ap_r", prediction), true_regions("voc_ap_r", truth)
         )
@@ -100,7 +100,7 @@ def voc_ap_r(
 ) -> float:
     r"""Mean over classes of the average precision of segmented regions.
 
-    The detections of a class, of all pictures, in falling order of their scores (equal ones in their own order): each
+    The detections of a class, of all pictures, in falling order of their scores (equal scores keep their order): each
     belongs to the object of its picture and class that it overlaps most, and is a true positive if the overlap is at
     least `iou` and the object has not been found before, else a false positive. From the precision p(r) at recall r
 
@@ -108,7 +108,7 @@ def voc_ap_r(
         \mathrm{AP} = \tfrac{1}{11} \sum_{r \in \{0, .1, ..., 1\}} \max_{r' \ge r} p(r') \quad\text{or}\quad
         \mathrm{AP} = \int_0^1 \max_{r' \ge r} p(r')\, dr
 
-    Regions of many objects ("iscrowd") are not to be found, and detections that belong to one do not count.
+    Crowd regions ("iscrowd") need not be found, and detections that belong to one are ignored.
 
     Args:
         predictions: for each picture a dict of masks [n,H,W] or [n,1,H,W] bool or integers, labels [n], scores [n].
@@ -160,7 +160,7 @@ def _average_precision(parts: list[_Found], objects: int, iou: float, method: st
 
 
 def average_precision(hits: Tensor, objects: int, method: str) -> float:
-    """Average precision of detections [n] in falling order of scores, true or false, of so many objects."""
+    """Average precision from hits [n] bool, by falling score, and the number of objects to be found."""
     true = hits.double().cumsum(0)
     precision = true / torch.arange(1, len(hits) + 1, dtype=torch.float64)
     recall = true / objects

@@ -29,7 +29,7 @@ REFINED = "_refined"
 
 @dataclass(frozen=True)
 class BoxMasks:
-    """What two stages predict for the boxes of one picture.
+    """The predictions of two stages for the boxes of one picture.
 
     Attributes:
         boxes: [n,4] in pixels of the network's input.
@@ -47,10 +47,10 @@ class Cascade(nn.Module):
 
     Args:
         pooler: features of boxes.
-        stages: one to run every time, or one for each time.
-        passes: how often, 1 or 2.
-        rois_per_image: boxes of each picture to learn from.
-        inside_box: cut masks at their box.
+        stages: one that all passes share, or one for each pass.
+        passes: number of passes, 1 or 2.
+        rois_per_image: boxes of each picture to train on.
+        inside_box: crop masks to their box.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Cascade(nn.Module):
             pooled = self._pool(batch, features, rois.boxes)
             mask = stage.mask(pooled)
             labels = segment_labels(self._cut(stage.mask.windows(mask)), rois, targets, self.halo)
-            # Masks that miss their object do not learn from the classes.
+            # Masks that miss their object get no gradient from the classes.
             output = stage.regions(pooled, mask, labels > 0)
             own = stage.mask.losses(mask.of(torch.cat(rois.labels) > 0), rois.foreground(), targets)
             named = {name: MASK_WEIGHT * loss for name, loss in own.items()}
@@ -101,7 +101,7 @@ class Cascade(nn.Module):
     def predict(
         self, batch: ImageList, features: Mapping[str, Tensor], boxes: Sequence[Tensor]
     ) -> list[list[BoxMasks]]:
-        """For each pass, what it says of each picture."""
+        """For each pass, the predictions of each picture."""
         results: list[list[BoxMasks]] = []
         output: StageOutput | None = None
         for index in range(self.passes):

@@ -19,7 +19,7 @@ from cnnfast.models.instance_segmentation.object_masks.targets import omn_target
 
 @dataclass(frozen=True)
 class MaskOutput:
-    """What a mask branch says of n boxes.
+    """The output of a mask branch for n boxes.
 
     Attributes:
         logits: [n,1,S+2P,S+2P], of the mask on the box grown by P cells.
@@ -30,7 +30,7 @@ class MaskOutput:
     bins: Tensor | None = None
 
     def of(self, index: Tensor) -> MaskOutput:
-        """The same of some boxes."""
+        """The output for some of the boxes."""
         return MaskOutput(self.logits[index], None if self.bins is None else self.bins[index])
 
 
@@ -47,7 +47,7 @@ class MaskBranch(nn.Module, ABC):
 
     @abstractmethod
     def windows(self, output: MaskOutput, *, final: bool = False) -> Tensor:
-        """Masks [n,1,S+2P,S+2P] as float32 in [0,1]; where `final`, as they are shown, else differentiable."""
+        """Masks [n,1,S+2P,S+2P] as float32 in [0,1]: differentiable, or with `final` decoded for the result."""
 
     @abstractmethod
     def losses(self, output: MaskOutput, rois: RoITargets, targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -117,14 +117,14 @@ class BinaryMaskBranch(MaskBranch):
 class ObjectMaskBranch(MaskBranch):
     """An object mask network in the place of the mask branch.
 
-    In training its masks are soft, so that the classes can teach them.
+    In training its masks are soft, so that they get a gradient from the classes.
 
     Attributes:
         lambda_mask: weight of the loss of the decoded mask beside that of the bins, see `mask_loss_weight`.
 
     Args:
         head: the network.
-        decode: "soft", "hard" or "max", how masks are decoded to be shown.
+        decode: "soft", "hard" or "max", how masks are decoded for the result.
 
     Source: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.3.
 
@@ -150,7 +150,7 @@ class ObjectMaskBranch(MaskBranch):
         return MaskOutput(self.head.mask_logits(bins), bins)
 
     def windows(self, output: MaskOutput, *, final: bool = False) -> Tensor:
-        """Probabilities, or where `final` what `decode` makes of the bins."""
+        """Probabilities, or with `final` the bins decoded by `decode`."""
         if not final or self.decode == "soft":
             return output.logits.float().sigmoid()
         assert output.bins is not None

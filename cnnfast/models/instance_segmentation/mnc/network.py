@@ -63,22 +63,23 @@ class MNCCascade(nn.Module):
         K: bins of the distances (object masks).
         activation: of the bins, "softmax", or "sigmoid" for independent maps as in the paper (object masks).
         decode: "soft", "hard" or "max", how masks are decoded for detections (object masks).
-        inside_box: cut masks at their box, to compare with (object masks); may be changed at any time.
+        inside_box: crop masks to their box, for comparisons (object masks); may be changed at any time.
         mask_width: of the hidden layer of the masks.
         width: of the fully connected layers of the classes; 1024 suits ResNets.
         anchors: of the proposals; by default nine of 128 to 512 px, for a pyramid three for each level.
         min_box_size: px of the input; smaller proposals are dropped.
-        candidates: best boxes of a feature map before their suppression; None: 12000 in training, 6000 in testing.
-        proposals: boxes of each picture after it.
-        rois_per_image: boxes of each picture to learn from.
-        min_size: the short side of pictures becomes this many px.
-        max_size: unless the long side would exceed this many.
+        candidates: best boxes of a feature map before non-maximum suppression; None: 12000 in training and 6000 in
+            testing.
+        proposals: boxes of each picture after non-maximum suppression.
+        rois_per_image: boxes of each picture to train on.
+        min_size: px of the shorter side to which pictures are resized.
+        max_size: largest px of the longer side, which takes precedence.
         nms_threshold: of the voting.
         max_detections: in each picture.
 
     Raises:
         ValueError: unknown words, wrong shapes, boxes without area, labels out of range.
-        TypeError: a backbone that tells no ``out_channels``; pictures that are no floating-point tensors.
+        TypeError: a backbone without ``out_channels``; pictures that are no floating-point tensors.
 
     Source: Dai, He, Sun, "Instance-aware Semantic Segmentation via Multi-task Network Cascades", CVPR 2016; Hayder,
         He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, for object masks.
@@ -160,7 +161,7 @@ class MNCCascade(nn.Module):
 
     @property
     def inside_box(self) -> bool:
-        """Whether masks are cut at their box."""
+        """Whether masks are cropped to their box."""
         return self.cascade.inside_box
 
     @inside_box.setter

@@ -17,7 +17,7 @@ RESOLUTION = 14
 
 @dataclass(frozen=True)
 class StageOutput:
-    """What two stages say of n boxes.
+    """The output of two stages for n boxes.
 
     Attributes:
         mask: of the mask branch.
@@ -94,7 +94,7 @@ class RegionBranch(nn.Module):
 
 
 class CascadeStage(nn.Module):
-    """A mask branch and what follows from its masks: stages 2 and 3 of a cascade, or 4 and 5.
+    """A mask branch, and classes and offsets from its masks: stages 2 and 3 of a cascade, or 4 and 5.
 
     Args:
         mask: from features to masks.
@@ -111,7 +111,7 @@ class CascadeStage(nn.Module):
         Args:
             features: [n,C,H,H].
             mask: of these boxes.
-            teaching: [n] bool, the masks that learn from the classes; None for all.
+            teaching: [n] bool, the masks that get a gradient from the classes; None for all.
         """
         inner = self.mask.inner_windows(mask)
         if teaching is not None:

@@ -1,4 +1,4 @@
-"""Which boxes a multi-task network cascade learns from, and what they are to become."""
+"""Sampling of the boxes that a multi-task network cascade is trained on, and their targets."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Target = Mapping[str, Tensor]
 """Ground truth of a picture: boxes [m,4], labels [m] from 1 on, masks [m,H,W]."""
 
 FOREGROUND_IOU = 0.5
-"""Least overlap with an object for a box, and later its mask, to be one of it."""
+"""Least IoU with an object at which a box, and later its mask, is foreground."""
 
 FOREGROUND_SHARE = 0.3
-"""Most of the sampled boxes that are foreground."""
+"""Largest share of the sampled boxes that is foreground."""
 
 NEAR_SHARE = 0.85
-"""Of the others, those that overlap an object by `NEAR_IOU` or more; what is left comes from below."""
+"""Share of the background boxes that overlap an object by `NEAR_IOU` or more."""
 
 NEAR_IOU = 0.1
 
 BINARY_THRESHOLD = 0.4
-"""Value from which a mask's pixel is inside."""
+"""Least value of a mask at which a pixel is foreground."""
 
 # Standard deviations (.1,.1,.2,.2) of the refinement of boxes.
 BOX_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -40,7 +40,7 @@ class RoITargets:
     Attributes:
         boxes: by picture, [n_b,4].
         labels: by picture, [n_b], class of the object that the box overlaps by `FOREGROUND_IOU`, or 0.
-        matched: by picture, [n_b], which object overlaps it most; without meaning where the label is 0.
+        matched: by picture, [n_b], index of the object that it overlaps most; meaningless where the label is 0.
     """
 
     boxes: list[Tensor]
@@ -48,7 +48,7 @@ class RoITargets:
     matched: list[Tensor]
 
     def foreground(self) -> RoITargets:
-        """Those that belong to an object."""
+        """The boxes that belong to an object."""
         chosen = [label > 0 for label in self.labels]
         parts = (
             [part[c] for part, c in zip(parts, chosen, strict=True)]
@@ -58,7 +58,7 @@ class RoITargets:
 
 
 def match_rois(boxes: Sequence[Tensor], targets: Sequence[Target]) -> RoITargets:
-    """Give each box the object that it overlaps most.
+    """Match each box with the object that it overlaps most.
 
     Example:
         >>> import torch
@@ -88,7 +88,8 @@ def sample_rois(proposals: Sequence[Tensor], targets: Sequence[Target], rois_per
     """Random boxes of each picture, the ground truth among the candidates.
 
     Up to `FOREGROUND_SHARE` of them overlap an object by `FOREGROUND_IOU`. Of the rest, `NEAR_SHARE` have an overlap
-    between `NEAR_IOU` and that, the others less. Where one kind is short, there are fewer in all.
+    between `NEAR_IOU` and that, the others less. If there are too few boxes of one kind, the
+    sample is smaller.
 
     Args:
         proposals: by picture, [n_b,4].

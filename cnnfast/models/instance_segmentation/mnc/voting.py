@@ -39,7 +39,7 @@ def mask_voting(
 
     Args:
         windows: [n,1,S+2P,S+2P] in [0,1], each on its box grown by P cells on all sides.
-        boxes: [n,4], (x0,y0,x1,y1) in pixels. Boxes without area have no say.
+        boxes: [n,4], (x0,y0,x1,y1) in pixels. Boxes without area are ignored.
         scores: [n,1+C], the background's first.
         image_size: (height, width).
         halo: P.
@@ -71,7 +71,7 @@ def mask_voting(
     windows, boxes, scores = windows[proper].float(), boxes[proper].float(), scores[proper].float()
     chosen, labels = _candidates(boxes, scores, nms_threshold, score_threshold, max_detections)
     masks = torch.zeros(len(chosen), *image_size, dtype=torch.bool, device=boxes.device)
-    # A box that stands for several classes has the same voters in each: their masks are pasted once.
+    # A box that is kept for several classes has the same voters in each: their masks are pasted once.
     for box in chosen.unique():
         members = torch.where(chosen == box)[0]
         voters = torch.where(box_iou(boxes[box][None], boxes)[0] >= vote_threshold)[0]

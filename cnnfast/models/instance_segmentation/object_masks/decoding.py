@@ -43,7 +43,7 @@ def decode_bins(
     max     :math:`\max_n \max_{|p-q| \le \rho_n} B_n(p)`                                               0.4
     ======  ==========================================================================================  =========
 
-    "soft" is for decoders that were trained, with a loss of the mask; the others do not depend on it.
+    "soft" needs a decoder that was trained with a loss of the mask; the others do not use the decoder's weights.
 
     Args:
         logits: [n,K+1,S,S] with "softmax", the background's first; [n,K,S,S] with "sigmoid".
@@ -100,7 +100,7 @@ def check_logits(function: str, logits: Tensor, K: int, activation: str) -> None
 
 
 def choose_decoding(network: nn.Module, decode: str) -> None:
-    """Let a network's object masks be decoded in another way than in its training.
+    """Change how a network decodes its object masks.
 
     Args:
         network: changed in place.

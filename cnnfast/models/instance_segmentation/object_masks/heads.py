@@ -15,7 +15,7 @@ from cnnfast.layers.distance import InverseDistanceTransform
 from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins
 from cnnfast.models.instance_segmentation.object_masks.targets import max_radius
 
-# Of a new head, in every cell.
+# Initial probability of the background in every cell.
 _BACKGROUND = 0.9
 
 
@@ -132,7 +132,7 @@ class OMNHead(BinHead):
 
         Args:
             features: [n,C,H,H].
-            labels: [n] int64, classes whose bins are wanted, for a head with classes; others do not look at them.
+            labels: [n] int64, classes whose bins are wanted, for a head with classes; others ignore them.
         """
         _check_features("OMNHead", features, self.size // 2)
         logits = self.bins(self.upsample(self.trunk(features)).relu())
@@ -202,7 +202,7 @@ class OMNHeadFC(BinHead):
             self.fc2.bias.copy_(self._bin_bias().repeat_interleave(size**2))
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits of bins; labels are not looked at."""
+        """Logits of bins; labels are ignored."""
         _check_features("OMNHeadFC", features, self.roi_size)
         logits = self.fc2(self.fc1(features.flatten(1)).relu())
         return logits.view(-1, self.channels, self.size, self.size)

@@ -1,4 +1,4 @@
-"""What an object mask network is to say of a box: bins of distances inside it, and the mask in its window."""
+"""Training targets of an object mask network: bins of distances inside each box, and the mask in its window."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def omn_targets(
 ) -> OMNTargets:
     r"""Bins and masks of boxes, from the whole masks of the objects they belong to.
 
-    The mask is resampled in the box's window with a halo of R - 1 cells, so that the distances
+    The mask is resampled in the box's window with a halo of R - 1 cells, all that distances below R depend on. The bins
 
     .. math::
         n(p) = \lceil K \min(\lceil d(p) \rceil, R) / R \rceil
 
-    are those to the object's own boundary, wherever it is, and never to the box: only background nearer than R counts.
+    count distances d to the object's own boundary, also where that is outside the box, and never to the box's edge.
 
     Args:
         gt_masks: by picture, [G,H,W], bool or integers, non-zero is foreground.
         boxes: by picture, [n,4], (x0,y0,x1,y1) in pixels.
-        matched: by picture, [n] int64, the mask of each box.
+        matched: by picture, [n] int64, index of the mask of each box.
         R: distance in cells at which the bins end.
         K: bins.
         S: cells a side of the box.

@@ -17,7 +17,7 @@ from cnnfast.arguments.checks import check_device, check_tensor, check_word
 from cnnfast.detection.checks import check_boxes, check_grid, check_masks
 
 IMAGE_EDGES = ("open", "closed")
-"""Beyond its edge a picture is continued by its outermost pixels, or by background."""
+"""Beyond the picture's edge its outermost pixels are repeated, or there is background."""
 
 
 def window_boxes(boxes: Tensor, size: int, halo: int) -> Tensor:
@@ -55,8 +55,8 @@ def sample_windows(
         matched: [n] int64, the mask of each box.
         size: S.
         halo: P.
-        image_edge: "open" (a mask goes on beyond the edge of the picture as its outermost pixels do, so that the edge
-            is no boundary of the object) or "closed" (background beyond the edge).
+        image_edge: "open" (the outermost pixels are repeated beyond the edge of the picture, which therefore is no
+            boundary of the object) or "closed" (background beyond the edge).
 
     Returns:
         the masks [n,S+2P,S+2P] bool, and which cells have their centre in the picture, [n,S+2P,S+2P] bool.
@@ -99,7 +99,7 @@ def sample_windows(
 
 
 def _neighbours(position: Tensor, side: int, image_edge: str) -> list[tuple[Tensor, Tensor]]:
-    """The two pixels around each continuous position along a side: their indices, and their weights."""
+    """The two pixels around each continuous position along a side: their indices and bilinear weights."""
     at = position - 0.5
     at = at.clamp(0, side - 1) if image_edge == "open" else at.clamp(-1, side)
     low = at.floor()
@@ -130,11 +130,11 @@ class WindowPatch(NamedTuple):
 def window_patches(
     windows: Tensor, boxes: Tensor, size: int, halo: int, image_size: tuple[int, int]
 ) -> Iterator[WindowPatch]:
-    """Windows resampled at the pixels of a picture, one after the other, each where its pixels are.
+    """Windows resampled at the pixels of a picture, one after the other, each with its place in the picture.
 
-    A pixel belongs to a window if its centre does, and gets the bilinear interpolation of the cells around its centre;
-    in the outer half of the outermost cells it is theirs alone. Windows that cover no pixel, and boxes without area,
-    are left out.
+    A pixel belongs to a window if its centre does. Its value is interpolated bilinearly between the centres of the
+    cells around it; beyond the centres of the outermost cells their values are repeated. Windows that cover no pixel,
+    and boxes without area, are left out.
 
     Args:
         windows: [n,1,S+2P,S+2P] floating or bool.
@@ -178,9 +178,9 @@ def _covered(low: float, high: float, side: int) -> tuple[int, int]:
 
 
 def _cells_around(first: int, last: int, low: float, high: float, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells before and behind the centres of pixels [first, last), and how far from the first to the second they are.
+    """Cells before and behind the centres of pixels [first, last), and the interpolation weight of those behind.
 
-    The window has its edges at low and high.
+    The window's edges are at low and high.
     """
     cells = values.shape[-1]
     centre = torch.arange(first, last, dtype=torch.float64, device=values.device) + 0.5

@@ -18,7 +18,7 @@ from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
 
 
 class OMNRoIHeads(RoIHeads):
-    """torchvision's heads of boxes and keypoints as they are, and an object mask network in the place of the masks.
+    """torchvision's heads of boxes and keypoints, with an object mask network instead of the mask branch.
 
     Args:
         heads: the heads whose parts are taken over.
@@ -69,7 +69,7 @@ class OMNRoIHeads(RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """As torchvision's, with the masks as windows [n,1,S+2P,S+2P]."""
+        """As torchvision's, with masks of windows [n,1,S+2P,S+2P]."""
         # Without mask_predictor torchvision's forward leaves the masks out.
         result, losses = super().forward(features, proposals, image_shapes, targets)
         if not self.training:
@@ -86,11 +86,11 @@ class OMNRoIHeads(RoIHeads):
 
 
 class OMNTransform(GeneralizedRCNNTransform):
-    """torchvision's transform, whose results have windows for masks when they come and pictures when they go.
+    """torchvision's transform, whose ``postprocess`` turns the masks of windows into masks of the whole picture.
 
     Args:
         transform: the one whose settings are taken over.
-        branch: that makes the windows.
+        branch: the branch that makes the windows.
     """
 
     def __init__(self, transform: GeneralizedRCNNTransform, branch: OMNBranch) -> None:
@@ -132,12 +132,12 @@ def convert_maskrcnn_to_omn(
     activation: str = "softmax",
     **options: Any,
 ) -> MaskRCNN:
-    """Give a Mask R-CNN of torchvision an object mask network in the place of its mask branch.
+    """Replace the mask branch of a Mask R-CNN of torchvision by an object mask network.
 
-    Backbone, proposals and boxes stay what they are, names in the state dict and weights included. Of the mask branch
-    the convolutions stay, too, with their weights; the layer of classes becomes one of bins, new and to be trained.
-    The model is called as before: in training it wants targets with masks and returns losses, "loss_mask_bins" in
-    addition; in evaluation ``result["masks"]`` are [n,1,H,W] in [0,1].
+    Backbone, proposals and boxes keep their weights and their names in the state dict. The mask branch keeps its
+    convolutions and their weights; its last layer predicts bins instead of classes, starts at random and is to be
+    trained. The model is called as before: in training it wants targets with masks and returns losses, now with
+    "loss_mask_bins"; in evaluation ``result["masks"]`` are [n,1,H,W] in [0,1].
 
     Args:
         model: changed in place.

@@ -25,11 +25,11 @@ _NMS_THRESHOLD = 0.7
 _IMAGE_MEAN, _IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 POSITIVE_IOU = 0.5
-"""Least overlap of a box with an object whose mask it learns."""
+"""Least IoU of a box with an object for the box to be trained on the object's mask."""
 
 
 class ScoredProposals(RegionProposalNetwork):
-    """torchvision's region proposal network, which also tells the objectness of its boxes.
+    """torchvision's region proposal network, which also returns the objectness of its boxes.
 
     Anchors are positive from IoU 0.7 and negative below 0.3; 256 of each picture are sampled, half of them positive.
     Of the best 12000 boxes of each map, non-maximum suppression at 0.7 keeps the best `proposals` in all.
@@ -47,7 +47,7 @@ class ScoredProposals(RegionProposalNetwork):
         self._scores: list[Tensor] = []
 
     def filter_proposals(self, *args: Any) -> tuple[list[Tensor], list[Tensor]]:
-        """As torchvision's; the scores are kept, which its forward drops."""
+        """As torchvision's; keeps the scores, which torchvision's forward does not return."""
         boxes, self._scores = super().filter_proposals(*args)
         return boxes, self._scores
 
@@ -81,7 +81,7 @@ class RPNOMN(nn.Module):
         roi_pool: torchvision's MultiScaleRoIAlign for the head; None is one of 14 x 14 bins.
         anchors: anchor boxes; None has three ratios and, on a pyramid, one scale a level, else 128, 256 and 512 px.
         proposals: most boxes of a picture.
-        masks_per_image: most boxes of a picture from which masks are learnt.
+        masks_per_image: most boxes of a picture on which masks are trained.
         mask_threshold: of a mask's pixels.
         min_size: shorter side to which pictures are resized, px.
         max_size: of the longer side, px.
@@ -160,7 +160,7 @@ class RPNOMN(nn.Module):
         return losses | self.mask_branch.losses(features, rois, batch.image_sizes, masks)
 
     def _positive(self, proposals: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> MatchedBoxes:
-        """A random choice of the boxes that overlap an object, the objects' own boxes among them."""
+        """Random boxes that overlap an object; the objects' own boxes are among the candidates."""
         boxes, matched = [], []
         for part, target in zip(proposals, targets, strict=True):
             candidates = torch.cat([part, target["boxes"].to(part)])
