@@ -11,24 +11,15 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
-
 import torch  # noqa: F401  (its libraries must be loaded before the extension's)
 
 from cnnfast._extension import build_info, cpu_capability
+from cnnfast._rooms import lazy_names
 from cnnfast._version import __version__
 
 __all__ = ["__version__", "build_info", "cpu_capability"]
 
-_ROOMS = ("cli", "images", "layers", "models", "ops", "reference", "weights")
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS:
-        return importlib.import_module(f"cnnfast.{name}")
-    raise AttributeError(f"module 'cnnfast' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {room: f".{room}" for room in ("cli", "images", "layers", "models", "ops", "reference", "weights")},
+)

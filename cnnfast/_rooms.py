@@ -1,9 +1,13 @@
-"""Modules that need packages of the extras, imported with an error that names the cure."""
+"""Modules imported on first use, with an error that names the cure if they need a package of the extras."""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable, Mapping
+from importlib.util import resolve_name
 from types import ModuleType
+from typing import Any
 
 _EXTRAS = {
     "PIL": "models",
@@ -40,3 +44,34 @@ def import_room(name: str) -> ModuleType:
             f"install it with: pip install 'cnnfast[{_EXTRAS[package]}]'",
             name=package,
         ) from error
+
+
+def lazy_names(
+    package: str, modules: Mapping[str, str], members: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Functions ``__getattr__`` and ``__dir__`` of a package whose names are imported on first use.
+
+    Args:
+        package: its name.
+        modules: names that are modules, each with the module; a leading dot stands for the package.
+        members: names that are functions or classes, each with its module, likewise.
+
+    Example:
+        >>> from cnnfast._rooms import lazy_names
+        >>> getattribute, _ = lazy_names("cnnfast", {"ops": ".ops"}, {"gram_matrix": ".ops.gram"})
+        >>> getattribute("ops").__name__, getattribute("gram_matrix").__name__
+        ('cnnfast.ops', 'gram_matrix')
+    """
+    homes = members or {}
+
+    def find(name: str) -> Any:
+        if name in homes:
+            return getattr(import_room(resolve_name(homes[name], package)), name)
+        if name in modules:
+            return import_room(resolve_name(modules[name], package))
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *modules, *homes})
+
+    return find, names

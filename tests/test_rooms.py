@@ -1,7 +1,8 @@
-"""Modules that need packages of the extras: the error names the cure."""
+"""Modules imported on first use, and the error that names the cure where a package of the extras is missing."""
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,55 @@ def test_command_line_starts_without_torchvision():
     done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done
     assert "expected the package torchvision, got none; install it with: pip install 'cnnfast[models]'" in done.stderr
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with names that are found on first use, one of which needs a package that is not there."""
+    sources = {
+        "__init__": """from cnnfast._rooms import lazy_names
+modules = {"part": ".part", "ops": "cnnfast.ops"}
+__getattr__, __dir__ = lazy_names(__name__, modules, {"answer": ".part", "cure": ".ill"})
+own = 1
+""",
+        "part": "answer = 42",
+        "ill": "import skimage.no_such_part",
+    }
+    (tmp_path / "lazy_package").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "lazy_package" / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("lazy_package")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lazy_package"]:
+        del sys.modules[name]
+
+
+class TestLazyNames:
+    def test_found_on_first_use(self, package):
+        assert {"answer", "cure", "ops", "own", "part"} <= set(dir(package)) and dir(package) == sorted(dir(package))
+        assert "lazy_package.part" not in sys.modules
+        assert package.answer == 42 and "lazy_package.ill" not in sys.modules
+        assert package.part is sys.modules["lazy_package.part"] and package.ops is sys.modules["cnnfast.ops"]
+
+    def test_unknown(self, package):
+        with pytest.raises(AttributeError, match="module 'lazy_package' has no attribute 'question'"):
+            _ = package.question
+
+    def test_package_of_an_extra(self, package):
+        with pytest.raises(ImportError, match=r"lazy_package.ill: expected the package skimage, got none"):
+            _ = package.cure
+
+    @pytest.mark.parametrize(
+        "name", ["cnnfast", "cnnfast.models", "cnnfast.models.style", "cnnfast.models.instance_segmentation"]
+    )
+    def test_every_name_is_there(self, name):
+        for extra in ("torchvision", "pycocotools", "typer"):
+            pytest.importorskip(extra)
+        module = importlib.import_module(name)
+        assert all(hasattr(module, listed) for listed in dir(module))
+
+    def test_every_family_is_found_by_its_folder(self):
+        import cnnfast.models
+
+        folders = {path.parent.name for path in Path(cnnfast.models.__file__).parent.glob("*/__init__.py")}
+        assert folders and folders <= set(dir(cnnfast.models))

@@ -8,17 +8,10 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+import pkgutil
 
-_FAMILIES = ("instance_segmentation", "style")
+from cnnfast._rooms import lazy_names
 
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _FAMILIES:
-        return importlib.import_module(f"cnnfast.models.{name}")
-    raise AttributeError(f"module 'cnnfast.models' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_FAMILIES])
+__getattr__, __dir__ = lazy_names(
+    __name__, {family.name: f".{family.name}" for family in pkgutil.iter_modules(__path__) if family.ispkg}
+)

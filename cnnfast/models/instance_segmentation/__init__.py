@@ -17,63 +17,49 @@ Example:
 
 from __future__ import annotations
 
-from typing import Any
+from cnnfast._rooms import lazy_names
 
-from cnnfast._rooms import import_room
-
-_FAMILY = "cnnfast.models.instance_segmentation"
-_NAMES = {
-    "ModelSettings": f"{_FAMILY}.architectures",
-    "build_model": f"{_FAMILY}.architectures",
-    "CocoPredictions": "cnnfast.detection.coco_files",
-    "decode_bins": f"{_FAMILY}.object_masks.decoding",
-    "draw_instances": "cnnfast.detection.drawing",
-    "evaluate": "cnnfast.detection.evaluation",
-    "OMNHead": f"{_FAMILY}.object_masks.heads",
-    "OMNHeadFC": f"{_FAMILY}.object_masks.heads",
-    "mask_loss_weight": f"{_FAMILY}.object_masks.losses",
-    "omn_loss": f"{_FAMILY}.object_masks.losses",
-    "convert_maskrcnn_to_omn": f"{_FAMILY}.omn.mask_rcnn",
-    "maskrcnn_omn": f"{_FAMILY}.omn.mask_rcnn",
-    "mask_iou": "cnnfast.detection.metrics",
-    "to_coco_results": "cnnfast.detection.metrics",
-    "voc_ap_r": "cnnfast.detection.metrics",
-    "MNCCascade": f"{_FAMILY}.mnc.network",
-    "load_model": f"{_FAMILY}.model_files",
-    "save_model": f"{_FAMILY}.model_files",
-    "predict_instances": "cnnfast.detection.prediction",
-    "RPNOMN": f"{_FAMILY}.omn.proposals",
-    "perturb_boxes": "cnnfast.detection.data.synthetic",
-    "synthetic_instances": "cnnfast.detection.data.synthetic",
-    "OMNTargets": f"{_FAMILY}.object_masks.targets",
-    "omn_targets": f"{_FAMILY}.object_masks.targets",
-    "Recipe": f"{_FAMILY}.training",
-    "train_segmentation": f"{_FAMILY}.training",
-    "mask_voting": f"{_FAMILY}.mnc.voting",
-    "paste_windows": f"{_FAMILY}.object_masks.windows",
-    "sample_windows": f"{_FAMILY}.object_masks.windows",
-    "window_boxes": f"{_FAMILY}.object_masks.windows",
-    "window_patches": f"{_FAMILY}.object_masks.windows",
-}
-# Names that users know: rooms of this family, and data sets and metrics, which all detectors share.
-_ROOMS = {
-    **{
-        name: f"{_FAMILY}.{name}" for name in ("architectures", "mnc", "model_files", "object_masks", "omn", "training")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        # Names that users know: rooms of this family, and data sets and metrics, which all detectors share.
+        **{room: f".{room}" for room in ("architectures", "mnc", "model_files", "object_masks", "omn", "training")},
+        "data": "cnnfast.detection.data",
+        "evaluation": "cnnfast.detection.evaluation",
+        "metrics": "cnnfast.detection.metrics",
+        "prediction": "cnnfast.detection.prediction",
     },
-    "data": "cnnfast.detection.data",
-    "evaluation": "cnnfast.detection.evaluation",
-    "metrics": "cnnfast.detection.metrics",
-    "prediction": "cnnfast.detection.prediction",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        return getattr(import_room(_NAMES[name]), name)
-    if name in _ROOMS:
-        return import_room(_ROOMS[name])
-    raise AttributeError(f"module {_FAMILY!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS, *_NAMES])
+    {
+        "ModelSettings": ".architectures",
+        "build_model": ".architectures",
+        "CocoPredictions": "cnnfast.detection.coco_files",
+        "decode_bins": ".object_masks.decoding",
+        "draw_instances": "cnnfast.detection.drawing",
+        "evaluate": "cnnfast.detection.evaluation",
+        "OMNHead": ".object_masks.heads",
+        "OMNHeadFC": ".object_masks.heads",
+        "mask_loss_weight": ".object_masks.losses",
+        "omn_loss": ".object_masks.losses",
+        "convert_maskrcnn_to_omn": ".omn.mask_rcnn",
+        "maskrcnn_omn": ".omn.mask_rcnn",
+        "mask_iou": "cnnfast.detection.metrics",
+        "to_coco_results": "cnnfast.detection.metrics",
+        "voc_ap_r": "cnnfast.detection.metrics",
+        "MNCCascade": ".mnc.network",
+        "load_model": ".model_files",
+        "save_model": ".model_files",
+        "predict_instances": "cnnfast.detection.prediction",
+        "RPNOMN": ".omn.proposals",
+        "perturb_boxes": "cnnfast.detection.data.synthetic",
+        "synthetic_instances": "cnnfast.detection.data.synthetic",
+        "OMNTargets": ".object_masks.targets",
+        "omn_targets": ".object_masks.targets",
+        "Recipe": ".training",
+        "train_segmentation": ".training",
+        "mask_voting": ".mnc.voting",
+        "paste_windows": ".object_masks.windows",
+        "sample_windows": ".object_masks.windows",
+        "window_boxes": ".object_masks.windows",
+        "window_patches": ".object_masks.windows",
+    },
+)

@@ -12,25 +12,15 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from cnnfast._rooms import lazy_names
 
-_ROOMS = ("feed_forward", "picture", "texture", "transfer")
-_FUNCTIONS = {
-    "apply_style": "feed_forward.apply",
-    "stylize": "transfer.transfer",
-    "synthesize_texture": "texture.synthesis",
-    "train_fast_style": "feed_forward.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"cnnfast.models.style.{_FUNCTIONS[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"cnnfast.models.style.{name}")
-    raise AttributeError(f"module 'cnnfast.models.style' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS, *_FUNCTIONS])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {room: f".{room}" for room in ("feed_forward", "picture", "texture", "transfer")},
+    {
+        "apply_style": ".feed_forward.apply",
+        "stylize": ".transfer.transfer",
+        "synthesize_texture": ".texture.synthesis",
+        "train_fast_style": ".feed_forward.training",
+    },
+)
