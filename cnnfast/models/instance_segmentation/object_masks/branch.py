@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.detection.checks import check_weight
+from cnnfast.models.instance_segmentation.object_masks.checks import check_weight
 from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
 from cnnfast.models.instance_segmentation.object_masks.heads import BinHead
 from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
 from cnnfast.arguments.checks import check_floating, check_word
-from cnnfast.detection.checks import check_bins, check_grid
 from cnnfast.layers.distance import InverseDistanceTransform
+from cnnfast.models.instance_segmentation.object_masks.checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS, decode_bins, mask_logits_of_bins
 from cnnfast.models.instance_segmentation.object_masks.targets import max_radius
 

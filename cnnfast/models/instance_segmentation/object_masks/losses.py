@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_floating, check_word
-from cnnfast.detection.checks import check_weight
+from cnnfast.models.instance_segmentation.object_masks.checks import check_weight
 from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS
 from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_word
-from cnnfast.detection.checks import check_bins, check_grid
+from cnnfast.models.instance_segmentation.object_masks.checks import check_bins, check_grid
 from cnnfast.models.instance_segmentation.object_masks.windows import IMAGE_EDGES, sample_windows
 from cnnfast.ops import bin_radii, mask_to_bins
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_tensor, check_word
-from cnnfast.detection.checks import check_boxes, check_grid, check_masks
+from cnnfast.detection.checks import check_boxes, check_masks
+from cnnfast.models.instance_segmentation.object_masks.checks import check_grid
 
 IMAGE_EDGES = ("open", "closed")
 """Beyond the picture's edge its outermost pixels are repeated, or there is background."""

@@ -188,6 +188,12 @@ class TestGradientsThroughBoxes:
         (clip_gradient(x) * torch.tensor([1.0, -1.0, 1e-3])).sum().backward()
         torch.testing.assert_close(x.grad, torch.tensor([GRADIENT_LIMIT, -GRADIENT_LIMIT, 1e-3]))
 
+    def test_limit_does_not_concern_other_uses(self):
+        x = torch.zeros(3, requires_grad=True)
+        (clip_gradient(x).sum() + (2 * x).sum()).backward()
+        torch.testing.assert_close(x.grad, torch.full((3,), 2 + GRADIENT_LIMIT))
+        assert not clip_gradient(x.detach()).requires_grad
+
 
 class TestMaskPooling:
     def test_features_times_mask(self):
