@@ -12,9 +12,9 @@ from typing import Any
 _EXTRAS = {
     "PIL": "models",
     "h5py": "models",
+    "lightning_fabric": "train",
     "matplotlib": "cli",
     "pycocotools": "train",
-    "pytorch_lightning": "train",
     "rich": "cli",
     "scipy": "models",
     "skimage": "models",

@@ -1,1 +1,1 @@
-"""What trainings have in common: steps, batches, checkpoints, logs, and the loop by Lightning."""
+"""What trainings have in common: steps, batches, checkpoints, logs, and the loop, on Lightning's Fabric."""

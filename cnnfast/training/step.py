@@ -1,25 +1,14 @@
-"""One step of a training, as a Lightning module."""
+"""What a family says about its training: the loss of a step, the optimiser, and what else there is to say."""
 
 from __future__ import annotations
 
-import logging
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from cnnfast.training.lightning import pl
-
-logger = logging.getLogger(__name__)
-
-_PATIENCE = 20
-
-
-class Stop(Exception):
-    """Training cannot go on; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,36 +34,27 @@ class Progress:
         return {"loss": self.loss, **self.terms, "skipped_steps": float(self.skipped_steps)}
 
 
-class Training(pl.LightningModule):
-    """A network in training; the numbers of steps are part of its state dict.
+class Training(nn.Module, ABC):
+    """A network in training; a subclass gives the terms of the loss and the optimiser.
 
-    A step whose loss or gradient is NaN or infinite changes nothing but these numbers. After 20 of them in a row the
-    training ends.
+    Its state dict is what a checkpoint holds beside the optimiser's state: the network, the numbers of steps, and what
+    a subclass registers.
 
     Attributes:
-        progress: of the last step.
-        asked_to_stop: set it to end the training, on all processes, after one more step.
-        stopping: whether this was the last step.
+        rank: number of this process among all of them.
+        counters: steps done, and steps left out.
 
     Args:
-        function: name for messages.
         network: to train.
         steps: of the whole training.
     """
 
     counters: Tensor
 
-    def __init__(self, function: str, network: nn.Module, *, steps: int) -> None:
+    def __init__(self, network: nn.Module, *, steps: int) -> None:
         super().__init__()
-        self.automatic_optimization = False
-        self.network, self.steps = network, steps
-        self.progress: Progress | None = None
-        self.asked_to_stop = self.stopping = False
-        self._function = function
+        self.network, self.steps, self.rank = network, steps, 0
         self._optimizer_state: dict[str, Any] | None = None
-        self._named: set[str] = set()
-        self._bad_in_a_row = 0
-        # Steps done, and steps left out.
         self.register_buffer("counters", torch.zeros(2, dtype=torch.int64))
 
     @abstractmethod
@@ -83,7 +63,11 @@ class Training(pl.LightningModule):
 
     @abstractmethod
     def terms(self, batch: Any) -> dict[str, Tensor]:
-        """The terms of the loss, scalars, under the same names on all processes."""
+        """The terms of the loss, scalars, under the same names on all processes.
+
+        Args:
+            batch: what the data set's `collate` made, on the device of the network.
+        """
 
     def loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The terms with their weights."""
@@ -91,6 +75,9 @@ class Training(pl.LightningModule):
 
     def observe(self, means: Mapping[str, Tensor]) -> None:
         """Called with the terms, means over all processes, before the loss is made of them, where all are finite."""
+
+    def begin(self) -> None:
+        """Called once before the first step, when the network is on its device."""
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> None:
         """Called before every step."""
@@ -104,69 +91,24 @@ class Training(pl.LightningModule):
         """Steps done."""
         return int(self.counters[0])
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.counters.device
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """The terms of the loss. Several processes average their gradients for calls of the module alone."""
+        return self.terms(batch)
+
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take up the state of a checkpoint of Lightning."""
+        """Take up the state of a checkpoint."""
         self.load_state_dict(checkpoint["state_dict"])
         self._optimizer_state = checkpoint["optimizer_states"][0]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def restored_optimizer(self) -> torch.optim.Optimizer:
         """The optimiser, with the state of a resumed run."""
         optimizer = self.build_optimizer()
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
         return optimizer
-
-    def training_step(self, batch: Any, index: int) -> None:
-        """Loss, gradient, and the optimiser's step where both are finite."""
-        self._name(batch.skipped)
-        optimizer: Any = self.optimizers()
-        self.prepare(optimizer)
-        buffers = [buffer.clone() for buffer in self.network.buffers()]
-        terms = self.terms(batch)
-        means = self._means(terms)
-        finite = all(bool(torch.isfinite(mean)) for mean in means.values())
-        if finite:
-            self.observe(means)
-        optimizer.zero_grad()
-        self.manual_backward(self.loss(terms))
-        finite = finite and self._gradients_finite()
-        if finite:
-            optimizer.step()
-        else:  # running statistics have seen what was not finite
-            for buffer, before in zip(self.network.buffers(), buffers, strict=True):
-                buffer.copy_(before)
-        self.counters += torch.tensor([1, not finite], device=self.counters.device)
-        self._note(means, finite)
-
-    def _means(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Over all processes; one of them is asked to stop, and all do so after the same step."""
-        first = next(iter(terms.values())).detach()
-        flags = torch.stack([first.new_tensor(float(self.asked_to_stop)), *(term.detach() for term in terms.values())])
-        means: Tensor = self.trainer.strategy.reduce(flags, reduce_op="mean")
-        self.stopping = bool(means[0] > 0)
-        return dict(zip(terms, means[1:], strict=True))
-
-    def _gradients_finite(self) -> bool:
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
-
-    def _note(self, means: Mapping[str, Tensor], finite: bool) -> None:
-        loss = float(self.loss(means))
-        terms = {name: float(mean) for name, mean in means.items()}
-        step, skipped = self.counters.tolist()
-        self.progress = self.describe(Progress(step, self.steps, loss, terms, skipped))
-        self._bad_in_a_row = 0 if finite else self._bad_in_a_row + 1
-        if not finite:
-            logger.warning("step %d was left out: its loss or gradient is not finite", step)
-        if self._bad_in_a_row == _PATIENCE:
-            raise Stop(
-                f"{self._function}: expected finite losses and gradients, got none in {_PATIENCE} steps in a row, the "
-                f"last one step {step}: {', '.join(f'{name} {value:.3g}' for name, value in terms.items())}"
-            )
-
-    def _name(self, skipped: Iterable[str]) -> None:
-        for line in skipped:
-            if line not in self._named:
-                self._named.add(line)
-                logger.warning("skipped: %s", line)

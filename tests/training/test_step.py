@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 
 from torch.utils.data import DataLoader, Dataset
 
 from cnnfast.training.batches import TrainingBatches
 from cnnfast.training.files import TrainingFiles, read_checkpoint
-from cnnfast.training.fit import fit
+from cnnfast.training.loop import fit
 from cnnfast.training.step import Training
 
 
@@ -35,7 +35,7 @@ class Line(Training):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-        super().__init__("train_line", network, steps=steps)
+        super().__init__(network, steps=steps)
         self.bad, self.steep = set(bad), set(steep)
 
     def build_optimizer(self):
@@ -65,7 +65,7 @@ def run(module, tmp_path=None, resume=None, callback=None):
         batches = TrainingBatches(64, 8, module.steps, start=module.step)
         return DataLoader(Source(), batch_sampler=batches, collate_fn=lambda items: Numbers(torch.stack(items), []))
 
-    fit(module, loader, files, torch.device("cpu"), function="train_line")
+    fit(module, loader, files, torch.device("cpu"))
     return history
 
 

@@ -164,7 +164,7 @@ def run_training(
         train: does it, telling the watch of every step.
         terms: of the loss, to be shown beside it.
     """
-    # Lightning starts further processes with the same command; one of them talks.
+    # Fabric starts further processes with the same command; one of them talks.
     first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
     console = Console(highlight=False, soft_wrap=True, quiet=not first)
     console.print(description, markup=False)

@@ -56,7 +56,7 @@ def run(options: Options) -> int:
 
 
 def _train(options: Options, pictures: list[Path], steps: int, device: torch.device, watch: Watch) -> None:
-    from cnnfast.models.style.feed_forward.training import train_fast_style  # brings Lightning
+    from cnnfast.models.style.feed_forward.training import train_fast_style  # brings Lightning's Fabric
 
     with torch.random.fork_rng([]):
         torch.manual_seed(options.seed)

@@ -1,4 +1,4 @@
-"""Training of instance segmentation on any data set, by Lightning."""
+"""Training of instance segmentation on any data set."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelS
 from cnnfast.models.instance_segmentation.model_files import check_model_path, save_model
 from cnnfast.models.instance_segmentation.training_step import Recipe, SegmentationTraining
 from cnnfast.training.batches import TrainingBatches, training_loader
-from cnnfast.training.files import TrainingFiles, read_checkpoint
-from cnnfast.training.fit import check_numbers, fit, precision_for
+from cnnfast.training.files import TrainingFiles, open_log, read_checkpoint
+from cnnfast.training.loop import fit
+from cnnfast.training.run import check_numbers, precision_for
 from cnnfast.training.step import Progress
 
 __all__ = ["Progress", "Recipe", "train_segmentation"]
@@ -87,7 +88,7 @@ def train_segmentation(
         workers: processes that read pictures; 0 reads them in this one.
         device: None is a GPU that this installation has kernels for, else the CPU.
         devices: GPUs (or processes on the CPU) of each machine.
-        nodes: machines; start the same program on each, as Lightning or torchrun want it.
+        nodes: machines; start the same program on each, as torchrun or Lightning's Fabric want it.
         callback: called after every step; returning True ends the training, after a checkpoint.
 
     Returns:
@@ -96,7 +97,7 @@ def train_segmentation(
     Raises:
         ValueError: an unknown option, no pictures, or another run's checkpoint.
         RuntimeError: the loss was NaN or infinite 20 times in a row; the last checkpoint is kept.
-        ImportError: Lightning, or TensorBoard for its log, is not installed.
+        ImportError: Lightning's Fabric, or TensorBoard for its log, is not installed.
 
     Source: He et al., "Mask R-CNN", ICCV 2017; Dai, He, Sun, "Instance-aware Semantic Segmentation via Multi-task
         Network Cascades", CVPR 2016; Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017.
@@ -147,7 +148,8 @@ def train_segmentation(
             training = {**facts, "steps": trained.step}
             save_model(trained.network, out, settings, classes, category_ids=category_ids, training=training)
 
-    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, facts, callback, log_every)
+    log = open_log(_NAME, log_dir, log_format)
+    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, facts, callback, log_every, log)
 
     def loader(rank: int) -> DataLoader[Any]:
         batches = TrainingBatches(
@@ -156,8 +158,7 @@ def train_segmentation(
         return training_loader(scenes, batches, collate, workers=workers, seed=seed)
 
     if module.step < steps:
-        run: dict[str, Any] = {"devices": devices, "nodes": nodes, "log_dir": log_dir, "log_format": log_format}
-        fit(module, loader, files, place, function=_NAME, precision=precision, find_unused=True, **run)
+        fit(module, loader, files, place, devices=devices, nodes=nodes, precision=precision, find_unused=True)
     else:
         write(module)
     return network.eval()

@@ -112,7 +112,7 @@ class SegmentationTraining(Training):
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, *, lr: float, steps: int, seed: int = 0) -> None:
-        super().__init__("train_segmentation", network, steps=steps)
+        super().__init__(network, steps=steps)
         self._recipe, self._lr, self._seed = recipe, lr, seed
         self._object_masks: list[Any] = [module for module in network.modules() if hasattr(module, "lambda_mask")]
 
@@ -139,7 +139,7 @@ class SegmentationTraining(Training):
         """The losses of the network."""
         gpus = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(gpus):
-            numbers = torch.tensor([self._seed, self.step, self.global_rank])
+            numbers = torch.tensor([self._seed, self.step, self.rank])
             torch.manual_seed(int((numbers * torch.tensor([1_000_003, 8191, 1])).sum()) % 2**63)
             losses: dict[str, Tensor] = self.network(batch.pictures, batch.targets)
         return {name: loss.float() for name, loss in losses.items()}

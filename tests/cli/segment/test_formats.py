@@ -9,7 +9,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 pytest.importorskip("pycocotools")
 pytest.importorskip("scipy")
 

@@ -12,7 +12,7 @@ import torch
 from tests.cli.picture_cases import Run, size_of
 
 pytest.importorskip("torchvision")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 pytest.importorskip("pycocotools")
 
 from pycocotools.coco import COCO

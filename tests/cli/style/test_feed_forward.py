@@ -186,7 +186,7 @@ class TestExport:
 @pytest.fixture
 def words(tiny_vgg, pictures, sample) -> tuple[object, ...]:
     """A training that takes a second."""
-    pytest.importorskip("pytorch_lightning")
+    pytest.importorskip("lightning_fabric")
     options = ("--image-size", 16, "--batch", 1, "--width", 0.1, "--workers", 0, "--dtype", "float32")
     return ("fast-style", "train", sample, pictures, "--weights", tiny_vgg, "--steps", STEPS, *options)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 pytest.importorskip("torchvision")
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 pytest.importorskip("PIL")
 
 from cnnfast.detection.data import SyntheticInstances

@@ -1,4 +1,4 @@
-"""Training of a feed-forward style network on any folder of pictures, by Lightning."""
+"""Training of a feed-forward style network on any folder of pictures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from cnnfast.models.style.feed_forward.training_step import StyleTraining, Train
 from cnnfast.models.style.picture.checkpoint import fingerprint
 from cnnfast.models.style.picture.levels import choose_device
 from cnnfast.training.batches import TrainingBatches, training_loader
-from cnnfast.training.files import TrainingFiles, read_checkpoint
-from cnnfast.training.fit import check_numbers, fit, precision_for
+from cnnfast.training.files import TrainingFiles, open_log, read_checkpoint
+from cnnfast.training.loop import fit
+from cnnfast.training.run import check_numbers, precision_for
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -119,7 +120,7 @@ def train_fast_style(
         workers: processes that read pictures; 0 reads them in this one.
         device: None is a GPU that this installation has kernels for, else the CPU.
         devices: GPUs (or processes on the CPU) of each machine.
-        nodes: machines; start the same program on each, as Lightning or torchrun want it.
+        nodes: machines; start the same program on each, as torchrun or Lightning's Fabric want it.
         callback: called after every step; returning True ends the training, after a checkpoint.
 
     Returns:
@@ -129,7 +130,7 @@ def train_fast_style(
         ValueError: an unknown option, no pictures, or another run's checkpoint.
         TypeError: network is none of ours.
         RuntimeError: the loss was NaN or infinite 20 times in a row; the last checkpoint is kept.
-        ImportError: Lightning, or TensorBoard for its log, is not installed.
+        ImportError: Lightning's Fabric, or TensorBoard for its log, is not installed.
 
     Source: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016.
 
@@ -189,7 +190,8 @@ def train_fast_style(
             facts = {**settings, "steps": trained.step}
             save_style_network(trained.network, out, style=name, settings=facts)
 
-    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, settings, callback, log_every)
+    log = open_log(_NAME, log_dir, log_format)
+    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, settings, callback, log_every, log)
 
     def loader(rank: int) -> DataLoader[Any]:
         batches = TrainingBatches(
@@ -198,13 +200,7 @@ def train_fast_style(
         return training_loader(pictures, batches, collate, workers=workers, seed=seed)
 
     if module.step < steps:
-        processes_and_log: dict[str, Any] = {
-            "devices": devices,
-            "nodes": nodes,
-            "log_dir": log_dir,
-            "log_format": log_format,
-        }
-        fit(module, loader, files, place, function=_NAME, precision=precision, **processes_and_log)
+        fit(module, loader, files, place, devices=devices, nodes=nodes, precision=precision)
     else:
         write(module)
     return network.eval()

@@ -55,7 +55,7 @@ class StyleTraining(Training):
         lr: float,
         steps: int,
     ) -> None:
-        super().__init__("train_fast_style", network, steps=steps)
+        super().__init__(network, steps=steps)
         self.losses, self.weights = losses, weights
         self._lr = lr
 
@@ -63,7 +63,7 @@ class StyleTraining(Training):
         """Adam."""
         return torch.optim.Adam(self.network.parameters(), self._lr)
 
-    def on_fit_start(self) -> None:
+    def begin(self) -> None:
         """The extractor follows the network to its device."""
         self.losses.place(self.device)
 

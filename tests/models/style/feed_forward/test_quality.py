@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 pytest.importorskip("PIL")
 pytest.importorskip("skimage")
 

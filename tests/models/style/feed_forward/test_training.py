@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("pytorch_lightning")
+pytest.importorskip("lightning_fabric")
 pytest.importorskip("PIL")
 
 from cnnfast.features.choice import RandomFilterFeatures, build_extractor
@@ -289,7 +289,7 @@ def test_bad_options(train, options, words):
 def test_lightning_comes_with_training_alone(tmp_path):
     code = (
         "import sys; from cnnfast.models import style; style.apply_style; style.fast_style; "
-        "print('pytorch_lightning' in sys.modules, 'PIL' in sys.modules)"
+        "print('lightning_fabric' in sys.modules, 'PIL' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[4])
     assert done.stdout.split() == ["False", "False"], done.stderr
