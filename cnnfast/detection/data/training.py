@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+
+from cnnfast.training.examples import TrainingExamples
 
 _KEYS = ("boxes", "labels", "masks")
 
@@ -33,7 +34,7 @@ class AnnotatedPictures(Sized, Protocol):
         """One of them; ValueError or OSError where it cannot be read."""
 
 
-class TrainingScenes(Dataset[Scenes]):
+class TrainingScenes(TrainingExamples[Scenes]):
     """Pictures of a data set with their objects; one that cannot be read is skipped, and the next one taken.
 
     Keys are those of :class:`~cnnfast.training.batches.TrainingBatches`; whether a picture is mirrored depends on the
@@ -60,31 +61,20 @@ class TrainingScenes(Dataset[Scenes]):
     """
 
     def __init__(self, data: AnnotatedPictures, *, flip: bool = True, classless: bool = False, seed: int = 0) -> None:
-        self._data, self._flip, self._classless, self._seed = data, flip, classless, seed
+        super().__init__(data, "train_segmentation", seed)
+        self._data, self._flip, self._classless = data, flip, classless
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._data)
+    def read(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+        """A picture with its annotation."""
+        return self._data[index]
 
-    def __getitem__(self, key: tuple[int, int]) -> Scenes:
-        """One picture."""
-        ordinal, index = key
-        skipped: list[str] = []
-        for step in range(len(self._data)):
-            try:
-                picture, annotation = self._data[(index + step) % len(self._data)]
-            except (ValueError, OSError) as error:
-                skipped.append(str(error))
-                continue
-            target = self._target(annotation)
-            if self._flip and self._mirrored(ordinal):
-                picture, target = mirror(picture, target)
-            return Scenes([picture], [target], skipped)
-        raise ValueError(f"train_segmentation: expected a picture that can be read, got none; {skipped[0]}")
-
-    def _mirrored(self, ordinal: int) -> bool:
-        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
-        return bool(torch.rand((), generator=generator) < 0.5)
+    def prepare(self, example: tuple[Tensor, dict[str, Any]], generator: torch.Generator, skipped: list[str]) -> Scenes:
+        """One picture, mirrored or not."""
+        picture, annotation = example
+        target = self._target(annotation)
+        if self._flip and bool(torch.rand((), generator=generator) < 0.5):
+            picture, target = mirror(picture, target)
+        return Scenes([picture], [target], skipped)
 
     def _target(self, annotation: dict[str, Any]) -> dict[str, Tensor]:
         boxes, crowd = annotation["boxes"], annotation.get("iscrowd")

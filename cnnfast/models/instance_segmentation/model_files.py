@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
-from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
+from cnnfast.models.instance_segmentation.architectures import KINDS, ModelSettings, build_model
+from cnnfast.training.model_files import NetworkKind, check_path, read_network, refused, register_kind, write_network
 
-_ENDINGS = (".pt", ".safetensors")
-_FAMILY = "cnnfast instance segmentation 1"
+_FAMILY = "network of instance segmentation"
+_FORMAT = "cnnfast instance segmentation 1"
+
+for _kind in KINDS:
+    register_kind(_kind, NetworkKind(_FAMILY, lambda options, _: build_model(ModelSettings(**options))))
 
 
 class SegmentationModel(NamedTuple):
@@ -37,11 +40,7 @@ class SegmentationModel(NamedTuple):
 
 def check_model_path(path: str | os.PathLike[str]) -> None:
     """Raises ValueError for an ending that is not one of ours."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in _ENDINGS:
-        raise ValueError(f"save_model: expected a path ending in {' or '.join(_ENDINGS)}, got {os.fspath(path)}")
-    if suffix == ".safetensors":
-        safetensors_for("save_model")
+    check_path("save_model", path)
 
 
 def save_model(
@@ -83,15 +82,8 @@ def save_model(
     if not len(numbers) == len(classes) == settings.num_classes - 1:
         counts = f"{len(classes)} names and {len(numbers)} numbers"
         raise ValueError(f"save_model: expected them for {settings.num_classes - 1} classes, got {counts}")
-    about = {
-        "format": _FAMILY,
-        "arch": settings.kind,
-        "options": json.dumps(settings.plain()),
-        "classes": json.dumps(list(classes)),
-        "category_ids": json.dumps(numbers),
-        "settings": json.dumps(dict(training or {})),
-    }
-    write_tensors(path, network.state_dict(), about)
+    texts = {"classes": json.dumps(list(classes)), "category_ids": json.dumps(numbers)}
+    write_network(network, path, settings.kind, settings.plain(), training or {}, format=_FORMAT, texts=texts)
 
 
 def load_model(path: str | os.PathLike[str]) -> SegmentationModel:
@@ -108,20 +100,8 @@ def load_model(path: str | os.PathLike[str]) -> SegmentationModel:
         ...
         cnnfast.weights.files.WeightsError: load_model: expected a weights file, got a.pt which does not exist
     """
-    path = Path(path)
-    content = read_tensors(path, "load_model")
-    expected = f"load_model: expected a network of instance segmentation in {path}"
-    about = content.metadata
-    if about.get("format") != _FAMILY:
-        kind = f"a network of the kind {about['arch']!r}" if "arch" in about else "a file that does not say it is one"
-        raise WeightsError(f"{expected}, got {kind}")
-    try:
-        settings = ModelSettings(**json.loads(about["options"]))
-        classes, numbers = tuple(json.loads(about["classes"])), tuple(json.loads(about["category_ids"]))
-        training = json.loads(about["settings"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{expected}, got: {error}") from error
-    network = build_model(settings)
-    check_tensors(expected, network, content.tensors)
-    network.load_state_dict(content.tensors)
-    return SegmentationModel(network.eval().requires_grad_(False), settings, classes, numbers, training)
+    network, texts, training = read_network(path, "load_model", _FAMILY, format=_FORMAT)
+    with refused(f"load_model: expected a {_FAMILY} in {Path(path)}"):
+        settings = ModelSettings(**json.loads(texts["options"]))
+        classes, numbers = tuple(json.loads(texts["classes"])), tuple(json.loads(texts["category_ids"]))
+    return SegmentationModel(network, settings, classes, numbers, training)

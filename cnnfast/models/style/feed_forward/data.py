@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from cnnfast.images import ImageError, find_pictures, load_image, resize
+from cnnfast.training.examples import TrainingExamples
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -32,7 +32,7 @@ class Crops(NamedTuple):
     skipped: list[str]
 
 
-class TrainingPictures(Dataset[Crops]):
+class TrainingPictures(TrainingExamples[Crops]):
     """Square crops of pictures; one that cannot be read is skipped, and the next one taken.
 
     Keys are those of :class:`~cnnfast.training.batches.TrainingBatches`. With crop "random" the picture is reduced to a
@@ -50,32 +50,25 @@ class TrainingPictures(Dataset[Crops]):
         ValueError: an unknown crop, no sources, or a side below 1 px.
     """
 
+    unreadable = (ImageError,)
+
     def __init__(self, sources: Sequence[Source], side: int, *, crop: str = "random", seed: int = 0) -> None:
         if crop not in CROPS:
             raise ValueError(f"TrainingPictures: expected crop {' or '.join(CROPS)}, got {crop!r}")
         if not sources or side < 1:
             raise ValueError(f"TrainingPictures: expected pictures and a side, got {len(sources)} and {side} px")
-        self._sources, self._side, self._crop, self._seed = sources, side, crop, seed
+        super().__init__(sources, "TrainingPictures", seed)
+        self._sources, self._side, self._crop = sources, side, crop
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._sources)
+    def read(self, index: int) -> Tensor:
+        """A picture [3,H,W]."""
+        return load_image(self._sources[index])
 
-    def __getitem__(self, key: tuple[int, int]) -> Crops:
+    def prepare(self, example: Tensor, generator: torch.Generator, skipped: list[str]) -> Crops:
         """One crop [1,3,S,S]."""
-        ordinal, index = key
-        skipped: list[str] = []
-        for step in range(len(self._sources)):
-            try:
-                picture = load_image(self._sources[(index + step) % len(self._sources)])
-            except ImageError as error:
-                skipped.append(str(error))
-                continue
-            return Crops(self._cut(picture, ordinal)[None], skipped)
-        raise ImageError(f"TrainingPictures: expected a picture that can be read, got none; {skipped[0]}")
+        return Crops(self._cut(example, generator)[None], skipped)
 
-    def _cut(self, picture: Tensor, ordinal: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
+    def _cut(self, picture: Tensor, generator: torch.Generator) -> Tensor:
         zoom, down, across, mirror = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         if self._crop == "center":
             zoom, down, across, mirror = 0.0, 0.5, 0.5, 0.0

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
-from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
+from cnnfast.training.model_files import ENDINGS, NetworkKind, check_path, read_network, register_kind, write_network
+from cnnfast.weights.files import write_tensors
 
+_FAMILY = "style network"
 _BARE = (".pth", ".model")
-_ENDINGS = (*_BARE, ".pt", ".safetensors")
-_UNUSED = ("running_mean", "running_var", "num_batches_tracked")
+# Of networks that were trained on several GPUs, and of instance norms in old files.
+_PREFIX, _UNUSED = "module.", ("running_mean", "running_var", "num_batches_tracked")
 
 
 class StyleModel(NamedTuple):
@@ -35,12 +36,8 @@ class StyleModel(NamedTuple):
 
 def check_model_path(path: str | os.PathLike[str], kind: str = "transformer") -> None:
     """Raises ValueError for an ending that is not one of ours, or that cannot hold this kind of network."""
-    suffix = Path(path).suffix.lower()
-    allowed = _ENDINGS if kind == "transformer" else _ENDINGS[len(_BARE) :]
-    if suffix not in allowed:
-        raise ValueError(f"save_style_network: expected a path ending in {', '.join(allowed)}, got {os.fspath(path)}")
-    if suffix == ".safetensors":
-        safetensors_for("save_style_network")
+    endings = (*_BARE, *ENDINGS) if kind == "transformer" else ENDINGS
+    check_path("save_style_network", path, endings, between=", ")
 
 
 def save_style_network(
@@ -76,14 +73,10 @@ def save_style_network(
         ((4, 6, 8), 'waves')
     """
     check_model_path(path, network.kind)
-    about = {
-        "arch": network.kind,
-        "options": json.dumps(network.options()),
-        "style": style,
-        "settings": json.dumps(dict(settings or {})),
-    }
-    bare = Path(path).suffix.lower() in _BARE
-    write_tensors(path, network.state_dict(), {} if bare else about)
+    if Path(path).suffix.lower() in _BARE:
+        write_tensors(path, network.state_dict(), {})
+    else:
+        write_network(network, path, network.kind, network.options(), settings or {}, texts={"style": style})
 
 
 def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
@@ -106,30 +99,17 @@ def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
         ...
         cnnfast.weights.files.WeightsError: load_style_network: expected a weights file, got a.pth which does not exist
     """
-    path = Path(path)
-    content = read_tensors(path, "load_style_network")
-    tensors = {name.removeprefix("module."): tensor for name, tensor in content.tensors.items()}
-    expected = f"load_style_network: expected a style network in {path}"
-    try:
-        options = json.loads(content.metadata.get("options", "{}"))
-        settings = json.loads(content.metadata.get("settings", "{}"))
-        network = _build(content.metadata.get("arch", "transformer"), options, tensors)
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{expected}, got: {error}") from error
-    if isinstance(network, TransformerNet):
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(_UNUSED)}
-    check_tensors(expected, network, tensors)
-    network.load_state_dict(tensors)
-    return StyleModel(network.eval().requires_grad_(False), content.metadata.get("style", ""), settings)
+    network, texts, settings = read_network(path, "load_style_network", _FAMILY, usual="transformer")
+    return StyleModel(cast("TransformerNet | JohnsonNet", network), texts.get("style", ""), settings)
 
 
-def _build(kind: str, options: dict[str, Any], tensors: Mapping[str, Tensor]) -> TransformerNet | JohnsonNet:
-    if kind == "johnson":
-        return JohnsonNet(**options)
-    if kind != "transformer":
-        raise ValueError(f"a network of the kind {kind!r}")
+def _build_transformer(_: dict[str, Any], tensors: Mapping[str, Tensor]) -> TransformerNet:
     channels = transformer_channels({name: tensor.shape for name, tensor in tensors.items()})
     if channels is None:
         first = next(iter(tensors), None)
         raise ValueError("no tensors" if first is None else f"a file without conv1.conv2d.weight, but with {first}")
     return TransformerNet(channels)
+
+
+register_kind("transformer", NetworkKind(_FAMILY, _build_transformer, _PREFIX, _UNUSED))
+register_kind("johnson", NetworkKind(_FAMILY, lambda options, _: JohnsonNet(**options), _PREFIX))
