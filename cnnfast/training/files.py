@@ -14,9 +14,6 @@ from cnnfast.training.step import Progress, Training
 
 logger = logging.getLogger(__name__)
 
-LOGGERS = ("csv", "tensorboard")
-"""Formats of a log."""
-
 
 def _settings_key(function: str) -> str:
     """The key of a checkpoint's entry with the settings of a training by this function."""
@@ -103,7 +100,7 @@ def open_log(function: str, folder: str | os.PathLike[str] | None, kind: str) ->
     Args:
         function: name for messages.
         folder: for the log; every training gets one of its own in it, ``version_0`` and so on.
-        kind: one of `LOGGERS`.
+        kind: one of `LOG_FORMATS`.
 
     Raises:
         ImportError: Fabric, or TensorBoard for its log, is not installed.

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,71 +15,39 @@ import torch
 from rich.console import Console
 
 import cnnfast
+from cnnfast._options import Option, option, options_of
 from cnnfast.cli.base.history import check_plot, plot_history, write_history
-from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, parse_choice
+from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of
 from cnnfast.cli.base.progress import format_seconds
 from cnnfast.cli.base.signals import signals_to
 from cnnfast.cli.base.steps import StepReporter
+from cnnfast.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from cnnfast.training.step import Progress
 
-_AMP = {"auto": "auto", "float32": "none", "bfloat16": "bf16"}
-_NUMBERS = ("steps", "epochs", "batch", "devices", "nodes", "checkpoint_every")
-
 
 @dataclass(kw_only=True)
-class TrainingOptions:
-    """The words of the command line that every training takes, as typed."""
+class TrainingCommand(TrainingOptions):
+    """Options of a command that trains, beside those of the training itself."""
 
-    output: Path
-    steps: int | None
-    epochs: int
-    batch: int
-    seed: int
-    device: str
-    devices: int
-    nodes: int
-    dtype: str
-    workers: int
-    checkpoint: Path | None
-    checkpoint_every: int
-    resume: Path | None
-    log: Path | None
-    log_format: str
-    history: Path | None
-    plot: Path | None
+    history: Path | None = option("write the loss of every step as JSON", default=None)
+    plot: Path | None = option("write a plot of the loss: .png, .pdf or .svg", default=None)
+
+    @property
+    def output(self) -> Path:
+        """The file of the network; commands have no training without one."""
+        assert self.out is not None
+        return self.out
 
     @property
     def checkpoint_path(self) -> Path:
         """The file of checkpoints, named or not."""
         return checkpoint_of(self.output, self.checkpoint)
 
-    @property
-    def processes(self) -> int:
-        """On all machines."""
-        return self.devices * self.nodes
-
-    def steps_for(self, examples: int) -> int:
-        """Steps of the whole training."""
-        return self.steps or -(-self.epochs * examples // (self.batch * self.processes))
-
-    def common(self) -> dict[str, Any]:
-        """Arguments of the functions that train."""
-        return {
-            "batch_size": self.batch,
-            "seed": self.seed,
-            "out": self.output,
-            "checkpoint": self.checkpoint_path,
-            "checkpoint_every": self.checkpoint_every,
-            "resume": self.resume,
-            "log_dir": self.log,
-            "log_format": self.log_format,
-            "amp": _AMP[self.dtype],
-            "workers": self.workers,
-            "devices": self.devices,
-            "nodes": self.nodes,
-        }
+    def training_arguments(self, kind: type[TrainingOptions], device: torch.device) -> dict[str, Any]:
+        """The options that a kind of trainings has, as arguments of the function that trains."""
+        return {**self.arguments(kind), "device": device, "checkpoint": self.checkpoint_path}
 
 
 class Watch:
@@ -118,7 +86,7 @@ def _shortened(name: str) -> str:
     return name.removeprefix("loss_").replace("_", " ")
 
 
-def check_training(options: TrainingOptions, inputs: Sequence[Path]) -> None:
+def check_training(options: TrainingCommand, inputs: Sequence[Path]) -> None:
     """What can be wrong with these options without opening a file.
 
     Args:
@@ -129,9 +97,6 @@ def check_training(options: TrainingOptions, inputs: Sequence[Path]) -> None:
         ValueError: names the option, what it wants and what it got.
         ImportError: the plot needs matplotlib.
     """
-    parse_choice("--dtype", options.dtype, tuple(_AMP))
-    parse_choice("--log-format", options.log_format, ("csv", "tensorboard"))
-    check_least(options, _NUMBERS)
     check_seed(options.seed)
     if options.plot is not None:
         check_plot(options.plot)
@@ -139,16 +104,8 @@ def check_training(options: TrainingOptions, inputs: Sequence[Path]) -> None:
     check_outputs(options.output, others, options.checkpoint, inputs=inputs, resume=options.resume)
 
 
-def check_least(options: TrainingOptions, names: Sequence[str]) -> None:
-    """Raises ValueError unless the options of these names are None or at least 1."""
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
-
-
 def run_training(
-    options: TrainingOptions,
+    options: TrainingCommand,
     description: str,
     steps: int,
     train: Callable[[Watch], object],
@@ -186,7 +143,7 @@ def run_training(
     return 0 if finished else 130
 
 
-def _describe_interrupt(options: TrainingOptions, watch: Watch) -> str:
+def _describe_interrupt(options: TrainingCommand, watch: Watch) -> str:
     if watch.last is None:
         return "stopped before the first step was over, nothing was written"
     return (
@@ -195,16 +152,23 @@ def _describe_interrupt(options: TrainingOptions, watch: Watch) -> str:
     )
 
 
-def _write_records(options: TrainingOptions, watch: Watch, finished: bool, seconds: float) -> None:
+def _write_records(options: TrainingCommand, watch: Watch, finished: bool, seconds: float) -> None:
     if options.history is not None:
-        words = {name: str(value) for name, value in asdict(options).items() if value is not None}
+        values = {word_of(item.name, facts): getattr(options, item.name) for item, facts in options_of(type(options))}
+        words = {word: str(value) for word, value in values.items() if value is not None}
         facts = {"cnnfast": cnnfast.__version__, "torch": torch.__version__, "options": words}
         write_history(options.history, facts | {"finished": finished, "seconds": round(seconds, 3)}, watch.history)
     if options.plot is not None and watch.history:
         plot_history(options.plot, watch.history, "loss")
 
 
-def _conclude(options: TrainingOptions, watch: Watch, finished: bool, seconds: float) -> str:
+def word_of(field: str, facts: Option) -> str:
+    """The name of an option on the command line, as an identifier."""
+    long = next((name for name in facts.names if name.startswith("--")), field)
+    return long.removeprefix("--").replace("-", "_")
+
+
+def _conclude(options: TrainingCommand, watch: Watch, finished: bool, seconds: float) -> str:
     loss = f", loss {watch.last.loss:.4g}" if watch.last is not None else ""
     if finished:
         return f"{options.output}: {format_seconds(seconds)}{loss}"

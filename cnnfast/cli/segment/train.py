@@ -1,111 +1,142 @@
-"""``cnnfast segment train``: networks that find objects and their masks."""
+"""``cnnfast segment train``: a network that finds objects and their masks."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+from cnnfast._options import option
+from cnnfast.cli.base.parsing import describe_device, parse_device
+from cnnfast.cli.base.training import TrainingCommand, Watch, check_training, run_training
+from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, open_data
+from cnnfast.detection.data import InstanceDataset
+from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, default_sizes
+from cnnfast.models.instance_segmentation.model_files import check_model_path
+from cnnfast.models.instance_segmentation.training import Recipe, SegmentationOptions, train_segmentation
 
-from cnnfast._rooms import import_room
-from cnnfast.cli.base.options import (
-    Checkpoint,
-    Device,
-    Devices,
-    Epochs,
-    Log,
-    LogFormat,
-    Nodes,
-    Plot,
-    Resume,
-    TrainingCheckpointEvery,
-    TrainingDtype,
-    TrainingHistory,
-    TrainingSteps,
-    Workers,
-)
-from cnnfast.cli.segment.options import Annotations, Data, DataFormat, Objects, Pictures, Side, Split
+_OBJECT = "object"
+_SHOWN = ("loss_mask", "loss_mask_bins")
 
 
-def train(
-    data: Data,
-    output: Annotated[Path, typer.Option("-o", "--output", help="network to write: .pt or .safetensors")],
-    format: DataFormat = "auto",
-    annotations: Annotations = None,
-    split: Split = "train",
-    pictures: Pictures = 256,
-    side: Side = 96,
-    objects: Objects = 2,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="maskrcnn-omn or maskrcnn (Mask R-CNN with object masks, or its own), rpn-omn (segment proposals), "
-            "mnc-omn or mnc (cascades)"
-        ),
-    ] = "maskrcnn-omn",
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="small, resnet18-fpn, resnet50-fpn; for cascades also resnet50-c4, vgg16; default: small for "
-            "synthetic pictures, else resnet50-fpn"
-        ),
-    ] = "auto",
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="file to start from: torchvision's ResNet, VGG-16 or Mask R-CNN, or a network of ours"),
-    ] = None,
-    preprocessing: Annotated[
-        str, typer.Option(help="input convention of a VGG-16, as torchvision or caffe; default: the cascade's own")
-    ] = "",
-    frozen: Annotated[
-        bool | None,
-        typer.Option(
-            "--frozen/--no-frozen",
-            help="keep batch norms and the first stages of the backbone as they are; default: with --weights",
-        ),
-    ] = None,
-    truncation: Annotated[int, typer.Option(help="R: largest distance of object masks, in cells")] = 9,
-    bins: Annotated[int, typer.Option(help="K: bins of the distances of object masks")] = 5,
-    stages: Annotated[int, typer.Option(help="3 or 5, of cascades")] = 5,
-    min_size: Annotated[
-        int | None,
-        typer.Option(help="short side of pictures becomes this many px; default: 800, cascades 600, synthetic: as is"),
-    ] = None,
-    max_size: Annotated[
-        int | None, typer.Option(help="unless the long side exceeds this many; default: 1333, cascades 1000")
-    ] = None,
-    steps: TrainingSteps = None,
-    epochs: Epochs = 12,
-    batch: Annotated[int, typer.Option(help="pictures a step, on each device")] = 2,
-    optimizer: Annotated[str, typer.Option(help="sgd or adamw")] = "sgd",
-    lr: Annotated[
-        float | None, typer.Option(help="learning rate; default: 0.00125 a picture (sgd), 0.0002 (adamw)")
-    ] = None,
-    weight_decay: Annotated[float, typer.Option(help="of weights, not of biases and norms")] = 5e-4,
-    schedule: Annotated[
-        str, typer.Option(help="of the learning rate: step (a tenth after 80 % and 95 % of steps), cosine, constant")
-    ] = "step",
-    warmup: Annotated[int, typer.Option(help="steps over which the learning rate rises")] = 0,
-    flip: Annotated[bool, typer.Option("--flip/--no-flip", help="mirror half of the pictures")] = True,
-    seed: Annotated[int, typer.Option(help="of first weights, order, mirrored pictures, sampled boxes")] = 42,
-    device: Device = "auto",
-    devices: Devices = 1,
-    nodes: Nodes = 1,
-    dtype: TrainingDtype = "float32",
-    workers: Workers = 2,
-    checkpoint: Checkpoint = None,
-    checkpoint_every: TrainingCheckpointEvery = 500,
-    resume: Resume = None,
-    log: Log = None,
-    log_format: LogFormat = "csv",
-    history: TrainingHistory = None,
-    plot: Plot = None,
-) -> int:
-    """Train a network that finds the objects of DATA and their masks.
+@dataclass(kw_only=True)
+class Options(SegmentationOptions, TrainingCommand, DataOptions):
+    """Of the command; see `cnnfast._options`."""
 
-    Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.
+    out: Path = option("network to write: .pt or .safetensors", "-o", "--output", after="data")
+    model: str = option(
+        "maskrcnn-omn or maskrcnn (Mask R-CNN with object masks, or its own), rpn-omn (segment proposals), mnc-omn or "
+        "mnc (cascades)",
+        default="maskrcnn-omn",
+        after="objects",
+    )
+    backbone: str = option(
+        "small, resnet18-fpn, resnet50-fpn; for cascades also resnet50-c4, vgg16; default: small for synthetic pictures, "
+        "else resnet50-fpn",
+        default="auto",
+    )
+    weights: Path | None = option(
+        "file to start from: torchvision's ResNet, VGG-16 or Mask R-CNN, or a network of ours", default=None
+    )
+    preprocessing: str = option(
+        "input convention of a VGG-16, as torchvision or caffe; default: the cascade's own", default=""
+    )
+    frozen: bool | None = option(
+        "keep batch norms and the first stages of the backbone as they are; default: with --weights", default=None
+    )
+    truncation: int = option("R: largest distance of object masks, in cells", default=9)
+    bins: int = option("K: bins of the distances of object masks", default=5)
+    stages: int = option("3 or 5, of cascades", default=5)
+    min_size: int | None = option(
+        "short side of pictures becomes this many px; default: 800, cascades 600, synthetic: as is",
+        default=None,
+        minimum=1,
+    )
+    max_size: int | None = option(
+        "unless the long side exceeds this many; default: 1333, cascades 1000", default=None, minimum=1
+    )
+    optimizer: str = option("sgd or adamw", default="sgd", after="batch_size")
+    lr: float | None = option("learning rate; default: 0.00125 a picture (sgd), 0.0002 (adamw)", default=None)
+    weight_decay: float = option("of weights, not of biases and norms", default=5e-4)
+    schedule: str = option(
+        "of the learning rate: step (a tenth after 80 % and 95 % of steps), cosine, constant", default="step"
+    )
+    warmup: int = option("steps over which the learning rate rises", default=0)
+    flip: bool = option("mirror half of the pictures", default=True)
+
+    @property
+    def recipe(self) -> Recipe:
+        """Optimiser, learning rate and the like."""
+        return Recipe(self.optimizer, self.lr, self.weight_decay, self.schedule, self.warmup, self.flip)
+
+    def settings(self, classes: int) -> ModelSettings:
+        """Of the network, for so many classes."""
+        synthetic = self.kind == SYNTHETIC
+        usual = (self.side, self.side) if synthetic else default_sizes(self.model)
+        low = self.min_size or usual[0]
+        backbone = self.backbone
+        if backbone == "auto":
+            backbone = "small" if synthetic else "resnet50-fpn"
+        return ModelSettings(
+            self.model,
+            backbone,
+            classes + 1,
+            R=self.truncation,
+            K=self.bins,
+            stages=self.stages,
+            min_size=low,
+            max_size=self.max_size or max(low, usual[1]),
+            frozen=self.weights is not None if self.frozen is None else self.frozen,
+            preprocessing=self.preprocessing,
+        )
+
+
+def run(options: Options) -> int:
+    """Checks everything, trains, writes the files; returns the exit status."""
+    check_options(options)
+    device = parse_device(options.device)
+    data = open_data(options)
+    classes, numbers = classes_of(data, options.model)
+    settings = options.settings(len(classes))
+    steps = options.steps_for(len(data))
+    share = f" on each of {options.processes} processes" if options.processes > 1 else ""
+    description = (
+        f"{describe_device(device)}; {settings.kind} on {settings.backbone}; {len(data)} pictures, "
+        f"{len(classes)} classes; {steps} steps of {options.batch_size} pictures{share}"
+    )
+
+    def train(watch: Watch) -> None:
+        train_segmentation(
+            data,
+            settings,
+            classes,
+            category_ids=numbers,
+            weights=options.weights,
+            recipe=options.recipe,
+            callback=watch,
+            **options.training_arguments(SegmentationOptions, device),
+        )
+
+    return run_training(options, description, steps, train, terms=_SHOWN)
+
+
+def classes_of(data: InstanceDataset, kind: str) -> tuple[list[str], list[int]]:
+    """Names and numbers of the classes that a kind of network tells apart."""
+    if kind in CLASSLESS:
+        return [_OBJECT], [1]
+    names = list(data.categories)
+    numbers: Any = getattr(data, "category_ids", None)
+    return names, list(range(1, len(names) + 1)) if numbers is None else list(numbers.values())
+
+
+def check_options(options: Options) -> None:
+    """Everything that can be wrong without opening a file.
+
+    Raises:
+        ValueError: names the option, what it wants and what it got.
+        ImportError: the plot needs matplotlib.
     """
-    words = dict(locals())
-    room = import_room("cnnfast.cli.segment.train_run")
-    status: int = room.run(room.Options(**words))
-    return status
+    _ = options.recipe, options.settings(1)
+    check_model_path(options.out)
+    inputs = [*options.inputs, *([] if options.weights is None else [options.weights])]
+    check_training(options, inputs)

@@ -3,39 +3,74 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
+from cnnfast._options import option
 from cnnfast.features.choice import build_extractor, network_kind
 from cnnfast.features.vgg import VGGFeatures
 from cnnfast.images import load_image
-from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
+from cnnfast.models.style.feed_forward.data import CROPS, TrainingPictures, as_sources, collate
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.files import check_model_path, save_style_network
 from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss, TermWeights
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 from cnnfast.models.style.feed_forward.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.picture.checkpoint import fingerprint
-from cnnfast.models.style.picture.levels import choose_device
-from cnnfast.training.batches import TrainingBatches, training_loader
-from cnnfast.training.files import TrainingFiles, open_log, read_checkpoint
-from cnnfast.training.loop import fit
-from cnnfast.training.run import check_numbers, precision_for
+from cnnfast.training.options import TrainingOptions
+from cnnfast.training.run import Task, choose_device, precision_for, run
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
 
-__all__ = ["TrainingProgress", "train_fast_style"]
+__all__ = ["FastStyleOptions", "TrainingProgress", "train_fast_style"]
 
 _NAME = "train_fast_style"
 # Weights of the PyTorch examples, made for torchvision's VGG-16.
 _EXAMPLES_CONTENT, _EXAMPLES_STYLE = 1e5, 1e10
 _USUAL_STRENGTH = 5.0
+
+
+@dataclass(kw_only=True)
+class FastStyleOptions(TrainingOptions):
+    """Options of `train_fast_style`, with those of :class:`~cnnfast.training.options.TrainingOptions`.
+
+    Attributes:
+        image_size: side of the crops in px.
+        crop: "random" (scaled, shifted, mirrored) or "center".
+        style_size: longest side of the style in px; None leaves it.
+        style_strength: ratio of style to content that weights are found for; with the examples' weights 5 stands for
+            theirs.
+        content_weight: w_c.
+        style_weight: w_s.
+        tv_weight: w_tv, of the mean absolute difference of neighbours.
+        lr: of Adam.
+    """
+
+    epochs: int = option("passes over the pictures", default=2, minimum=1)
+    batch_size: int = option("crops a step, on each device", "--batch", default=4, minimum=1)
+    image_size: int = option("side of the crops in px", default=256, minimum=1)
+    crop: str = option("random (scaled, shifted, mirrored) or center", default="random", choices=CROPS)
+    style_size: int | None = option("longest side of the style in px; default: its own", default=None, minimum=1)
+    style_strength: float = option("how much the style counts against the content", default=_USUAL_STRENGTH)
+    content_weight: float | None = option("weight of the content; default: found", default=None)
+    style_weight: float | None = option("weight of the style; default: found", default=None)
+    tv_weight: float = option("weight of the total variation, for smoother pictures", default=0.0)
+    lr: float = option("learning rate of Adam", default=1e-3)
+    seed: int = option("of the network's first weights and of the crops", default=42)
+
+    def check(self, function: str) -> None:
+        """As the base, and the side of the crops and the learning rate."""
+        super().check(function)
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"{function}: expected a positive lr, got {self.lr}")
+        if self.image_size < 1:
+            raise ValueError(f"{function}: expected image_size of at least 1, got {self.image_size}")
 
 
 def train_fast_style(
@@ -48,31 +83,8 @@ def train_fast_style(
     preprocessing: str = "auto",
     style_layers: Sequence[str] | None = None,
     content_layers: Sequence[str] | None = None,
-    epochs: int = 2,
-    max_steps: int | None = None,
-    batch_size: int = 4,
-    image_size: int = 256,
-    crop: str = "random",
-    style_size: int | None = None,
-    content_weight: float | None = None,
-    style_weight: float | None = None,
-    tv_weight: float = 0.0,
-    style_strength: float = _USUAL_STRENGTH,
-    lr: float = 1e-3,
-    seed: int = 42,
-    out: str | os.PathLike[str] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 2000,
-    resume: str | os.PathLike[str] | None = None,
-    log_dir: str | os.PathLike[str] | None = None,
-    log_format: str = "csv",
-    log_every: int = 10,
-    amp: str = "auto",
-    workers: int = 2,
-    device: torch.device | str | None = None,
-    devices: int = 1,
-    nodes: int = 1,
     callback: Callable[[TrainingProgress], bool | None] | None = None,
+    **options: Any,
 ) -> TransformerNet | JohnsonNet:
     r"""Train a network that gives pictures the style of another one in a single pass.
 
@@ -96,39 +108,15 @@ def train_fast_style(
         preprocessing: of a given weights file, likewise.
         style_layers: None is relu1_2, relu2_2, relu3_3, relu4_3 of a VGG, else all that the extractor has.
         content_layers: None is relu2_2 of a VGG, else all that the extractor has.
-        epochs: passes over the pictures, if `max_steps` is None.
-        max_steps: number of steps.
-        batch_size: crops a step, of each process.
-        image_size: side of the crops in px.
-        crop: "random" (scaled, shifted, mirrored) or "center".
-        style_size: longest side of the style in px; None leaves it.
-        content_weight: w_c.
-        style_weight: w_s.
-        tv_weight: w_tv, of the mean absolute difference of neighbours.
-        style_strength: see above; with the examples' weights 5 stands for theirs.
-        lr: of Adam.
-        seed: of the initial weights and the crops.
-        out: file for the network, written with every checkpoint and at the end, see
-            :func:`~cnnfast.models.style.feed_forward.files.save_style_network`.
-        checkpoint: file to resume from; None writes none.
-        checkpoint_every: steps.
-        resume: a checkpoint; training goes on with the same settings, but for the number of steps.
-        log_dir: folder for a log; None writes none.
-        log_format: "csv" or "tensorboard".
-        log_every: steps between entries of the log.
-        amp: "bf16" (mixed precision), "none", or "auto": bf16 where the hardware is fast at it.
-        workers: processes that read pictures; 0 reads them in this one.
-        device: None is a GPU that this installation has kernels for, else the CPU.
-        devices: GPUs (or processes on the CPU) of each machine.
-        nodes: machines; start the same program on each, as torchrun or Lightning's Fabric want it.
         callback: called after every step; returning True ends the training, after a checkpoint.
+        **options: those of `FastStyleOptions`, such as `max_steps`, `batch_size`, `image_size` and `out`.
 
     Returns:
         The network, in evaluation mode.
 
     Raises:
-        ValueError: an unknown option, no pictures, or another run's checkpoint.
-        TypeError: network is none of ours.
+        ValueError: a bad option, no pictures, or another run's checkpoint.
+        TypeError: network is none of ours, or an option of another name.
         RuntimeError: the loss was NaN or infinite 20 times in a row; the last checkpoint is kept.
         ImportError: Lightning's Fabric, or TensorBoard for its log, is not installed.
 
@@ -148,74 +136,59 @@ def train_fast_style(
         >>> network.training
         False
     """
-    _check(locals())
-    place = choose_device(None, device)
-    precision = precision_for(amp, place)
+    chosen = FastStyleOptions(**options)
+    _check(chosen, network)
+    precision = precision_for(chosen.amp, choose_device(chosen))
     features = _features(extractor, weights, preprocessing, style_layers, content_layers, precision)
     layers = _layers(features, style_layers, content_layers)
-    target = load_image(style, size=style_size)
-    weighting = _weighting(features, content_weight, style_weight, tv_weight, style_strength)
+    target = load_image(style, size=chosen.style_size)
+    weighting = _weighting(features, chosen)
     sources = as_sources(images)
-    pictures = TrainingPictures(sources, image_size, crop=crop, seed=seed)
-    pictures[(0, 0)]  # a folder without a readable picture is found out here
-    processes = devices * nodes
-    steps = max_steps if max_steps is not None else -(-epochs * len(sources) // (batch_size * processes))
     if network is None:
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.manual_seed(chosen.seed)
             network = TransformerNet()
-    settings: dict[str, Any] = {
-        "style": fingerprint([target]),
-        "features": getattr(features, "description", type(features).__name__).partition("; ")[0],
-        "layers": [list(names) for names in layers],
-        "weights": [content_weight, style_weight, tv_weight, style_strength],
-        "network": {"kind": network.kind, **network.options()},
-        "pictures": len(sources),
-        "batch": batch_size * processes,
-        "image_size": image_size,
-        "crop": crop,
-        "lr": lr,
-        "seed": seed,
-    }
-    network.train().requires_grad_(True)
-    saved = None if resume is None else read_checkpoint(_NAME, resume, settings)
-    losses = PerceptualLoss(features, target, *layers)
-    module = StyleTraining(network, losses, weighting, lr=lr, steps=steps)
-    if saved is not None:
-        module.restore(saved)
-    name = Path(style).stem if isinstance(style, str | os.PathLike) else ""
+    trained = network.train().requires_grad_(True)
 
-    def write(trained: StyleTraining) -> None:
-        if out is not None:
-            facts = {**settings, "steps": trained.step}
-            save_style_network(trained.network, out, style=name, settings=facts)
+    def build(steps: int) -> StyleTraining:
+        losses = PerceptualLoss(features, target, *layers)
+        return StyleTraining(trained, losses, weighting, lr=chosen.lr, steps=steps)
 
-    log = open_log(_NAME, log_dir, log_format)
-    files = TrainingFiles(_NAME, write, checkpoint, checkpoint_every, settings, callback, log_every, log)
+    def save(network: nn.Module, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+        name = Path(style).stem if isinstance(style, str | os.PathLike) else ""
+        save_style_network(cast("TransformerNet | JohnsonNet", network), path, style=name, settings=settings)
 
-    def loader(rank: int) -> DataLoader[Any]:
-        batches = TrainingBatches(
-            len(sources), batch_size, steps, start=module.step, seed=seed, rank=rank, processes=processes
-        )
-        return training_loader(pictures, batches, collate, workers=workers, seed=seed)
-
-    if module.step < steps:
-        fit(module, loader, files, place, devices=devices, nodes=nodes, precision=precision)
-    else:
-        write(module)
-    return network.eval()
+    task = Task(
+        function=_NAME,
+        examples=TrainingPictures(sources, chosen.image_size, crop=chosen.crop, seed=chosen.seed),
+        collate=collate,
+        build=build,
+        settings={
+            "style": fingerprint([target]),
+            "features": getattr(features, "description", type(features).__name__).partition("; ")[0],
+            "layers": [list(names) for names in layers],
+            "weights": [chosen.content_weight, chosen.style_weight, chosen.tv_weight, chosen.style_strength],
+            "network": {"kind": network.kind, **network.options()},
+            "pictures": len(sources),
+            "batch": chosen.batch_size * chosen.processes,
+            "image_size": chosen.image_size,
+            "crop": chosen.crop,
+            "lr": chosen.lr,
+            "seed": chosen.seed,
+        },
+        save=save,
+    )
+    run(task, chosen, callback)
+    return network
 
 
-def _check(options: dict[str, Any]) -> None:
-    check_numbers(_NAME, options)
-    if options["image_size"] < 1:
-        raise ValueError(f"train_fast_style: expected image_size of at least 1, got {options['image_size']}")
-    network = options["network"]
+def _check(options: FastStyleOptions, network: TransformerNet | JohnsonNet | None) -> None:
+    options.check(_NAME)
     if not (network is None or isinstance(network, TransformerNet | JohnsonNet)):
         got = type(network).__name__
         raise TypeError(f"train_fast_style: expected network a TransformerNet or JohnsonNet, got {got}")
-    if options["out"] is not None:
-        check_model_path(options["out"], "transformer" if network is None else network.kind)
+    if options.out is not None:
+        check_model_path(options.out, "transformer" if network is None else network.kind)
 
 
 def _features(
@@ -247,9 +220,8 @@ def _layers(
     return style or (FAST_STYLE_LAYERS if usual else taps), content or (FAST_CONTENT_LAYERS if usual else taps)
 
 
-def _weighting(
-    features: nn.Module, content: float | None, style: float | None, tv: float, strength: float
-) -> TermWeights:
+def _weighting(features: nn.Module, options: FastStyleOptions) -> TermWeights:
+    content, style, strength = options.content_weight, options.style_weight, options.style_strength
     published = (
         isinstance(features, VGGFeatures)
         and features.arch == "vgg16"
@@ -257,4 +229,4 @@ def _weighting(
     )
     if published and content is None and style is None:
         content, style = _EXAMPLES_CONTENT, _EXAMPLES_STYLE * strength / _USUAL_STRENGTH
-    return TermWeights(1.0 if content is None else content, style, tv, strength=strength)
+    return TermWeights(1.0 if content is None else content, style, options.tv_weight, strength=strength)

@@ -288,7 +288,7 @@ def test_bad_options(train, options, words):
 
 def test_lightning_comes_with_training_alone(tmp_path):
     code = (
-        "import sys; from cnnfast.models import style; style.apply_style; style.fast_style; "
+        "import sys; from cnnfast.models import style; style.apply_style; style.feed_forward; "
         "print('lightning_fabric' in sys.modules, 'PIL' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[4])

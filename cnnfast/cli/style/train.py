@@ -1,4 +1,4 @@
-"""What ``cnnfast fast-style train`` does."""
+"""``cnnfast fast-style train``: a network that gives any picture a style in a single pass."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ from pathlib import Path
 
 import torch
 
-from cnnfast.cli.base.parsing import describe_device, parse_choice, parse_device
-from cnnfast.cli.base.training import TrainingOptions, Watch, check_least, check_training, run_training
+from cnnfast._options import argument, option
+from cnnfast.cli.base.parsing import describe_device, parse_device
+from cnnfast.cli.base.training import TrainingCommand, Watch, check_training, run_training
 from cnnfast.cli.style.picture_run import NETWORKS
 from cnnfast.images import find_pictures
-from cnnfast.models.style.feed_forward.data import CROPS
 from cnnfast.models.style.feed_forward.examples_network import CHANNELS, TransformerNet
 from cnnfast.models.style.feed_forward.files import check_model_path
+from cnnfast.models.style.feed_forward.training import FastStyleOptions, train_fast_style
 
 
 @dataclass(kw_only=True)
-class Options(TrainingOptions):
-    """The words of the command line, as typed."""
+class Options(FastStyleOptions, TrainingCommand):
+    """Of the command; see `cnnfast._options`."""
 
-    lr: float
-    style: Path
-    images: Path
-    image_size: int
-    crop: str
-    width: float
-    style_size: int | None
-    style_strength: float
-    content_weight: float | None
-    style_weight: float | None
-    tv_weight: float
-    weights: str
-    preprocessing: str
+    style: Path = argument("picture of the style")
+    images: Path = argument("folder of pictures to train on, searched with all its folders")
+    out: Path = option("network to write: .pth, .model, .pt or .safetensors", "-o", "--output")
+    width: float = option("factor of the network's channels: 0.5 is four times as fast", default=1.0, after="crop")
+    weights: str = option(
+        "of the loss network: auto, random (filters without training), or a VGG file", default="auto", after="seed"
+    )
+    preprocessing: str = option("input convention of a weights file that does not tell", default="auto")
 
     @property
     def channels(self) -> tuple[int, int, int]:
@@ -49,15 +45,13 @@ def run(options: Options) -> int:
     steps = options.steps_for(len(pictures))
 
     def train(watch: Watch) -> None:
-        _train(options, pictures, steps, device, watch)
+        _train(options, pictures, device, watch)
 
     description = _describe(options, device, len(pictures), steps)
     return run_training(options, description, steps, train, terms=("content", "style"))
 
 
-def _train(options: Options, pictures: list[Path], steps: int, device: torch.device, watch: Watch) -> None:
-    from cnnfast.models.style.feed_forward.training import train_fast_style  # brings Lightning's Fabric
-
+def _train(options: Options, pictures: list[Path], device: torch.device, watch: Watch) -> None:
     with torch.random.fork_rng([]):
         torch.manual_seed(options.seed)
         network = TransformerNet(options.channels)
@@ -69,18 +63,8 @@ def _train(options: Options, pictures: list[Path], steps: int, device: torch.dev
         extractor="vgg" if given else options.weights,
         weights=options.weights if given else "auto",
         preprocessing=options.preprocessing,
-        max_steps=steps,
-        image_size=options.image_size,
-        crop=options.crop,
-        style_size=options.style_size,
-        content_weight=options.content_weight,
-        style_weight=options.style_weight,
-        tv_weight=options.tv_weight,
-        style_strength=options.style_strength,
-        lr=options.lr,
-        device=device,
         callback=watch,
-        **options.common(),
+        **options.training_arguments(FastStyleOptions, device),
     )
 
 
@@ -91,11 +75,9 @@ def check_options(options: Options) -> None:
         ValueError: names the option, what it wants and what it got.
         ImportError: the plot needs matplotlib.
     """
-    parse_choice("--crop", options.crop, CROPS)
-    check_least(options, ("image_size", "style_size"))
     if not 0 < options.width <= 8:
         raise ValueError(f"--width: expected a factor above 0 and up to 8, got {options.width}")
-    check_model_path(options.output)
+    check_model_path(options.out)
     inputs = [options.style]
     if options.weights not in NETWORKS:
         inputs.append(Path(options.weights))
@@ -105,6 +87,6 @@ def check_options(options: Options) -> None:
 def _describe(options: Options, device: torch.device, pictures: int, steps: int) -> str:
     share = f" on each of {options.processes} processes" if options.processes > 1 else ""
     side = options.image_size
-    crops = f"{options.batch} crops of {side}x{side} px{share}"
+    crops = f"{options.batch_size} crops of {side}x{side} px{share}"
     channels = ", ".join(map(str, options.channels))
     return f"{describe_device(device)}; {pictures} pictures; {steps} steps of {crops}; channels {channels}"

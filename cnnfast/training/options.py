@@ -1,0 +1,94 @@
+"""The options of every training, for the command line and for the functions that train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cnnfast._options import option
+
+PRECISIONS = ("auto", "bf16", "none", "bfloat16", "float32")
+"""Mixed precision: where the hardware is fast at it, always, never; bfloat16 and float32 are bf16 and none."""
+
+LOG_FORMATS = ("csv", "tensorboard")
+"""Formats of a log."""
+
+
+@dataclass(kw_only=True)
+class TrainingOptions:
+    """Options that every training has. A family adds its own in a subclass, and may give these other defaults.
+
+    Attributes:
+        out: file for the network, written with every checkpoint and at the end; None writes none.
+        max_steps: number of steps.
+        epochs: passes over the pictures, if `max_steps` is None.
+        batch_size: pictures a step, of each process.
+        seed: of all random numbers.
+        device: as a text, or a torch.device; "auto" and None are a GPU that this installation has kernels for, else the
+            CPU.
+        devices: GPUs (or processes on the CPU) of each machine.
+        nodes: machines; start the same program on each, as torchrun or Lightning's Fabric want it.
+        amp: "bf16" (mixed precision), "none", or "auto": bf16 where the hardware is fast at it.
+        workers: processes that read pictures; 0 reads them in this one.
+        checkpoint: file to resume from; None writes none.
+        checkpoint_every: steps.
+        resume: a checkpoint; training goes on with the same settings, but for the number of steps.
+        log_dir: folder for a log; None writes none.
+        log_format: "csv" or "tensorboard".
+        log_every: steps between entries of the log.
+    """
+
+    out: Path | None = option("network to write", "-o", "--output", default=None)
+    max_steps: int | None = option(
+        "of training; default: as many as the epochs need", "--steps", default=None, minimum=1
+    )
+    epochs: int = option("passes over the pictures", default=1, minimum=1)
+    batch_size: int = option("pictures a step, on each device", "--batch", default=1, minimum=1)
+    seed: int = option("of all random numbers", default=42)
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto")
+    devices: int = option("GPUs, or processes on the CPU, of each machine", default=1, minimum=1)
+    nodes: int = option("machines; start the same command on each", default=1, minimum=1)
+    amp: str = option(
+        "auto, float32 or bfloat16 (mixed precision)",
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    workers: int = option("processes that read pictures", default=2)
+    checkpoint: Path | None = option("file to continue from; default: OUTPUT.checkpoint.pt", default=None)
+    checkpoint_every: int = option("steps between checkpoints, and copies of the output", default=500, minimum=1)
+    resume: Path | None = option("checkpoint to continue, with the options of its run", default=None)
+    log_dir: Path | None = option("folder for a log of the losses", "--log", default=None)
+    log_format: str = option("csv or tensorboard", default="csv", choices=LOG_FORMATS)
+    log_every: int = 10
+
+    @property
+    def processes(self) -> int:
+        """On all machines."""
+        return self.devices * self.nodes
+
+    def steps_for(self, examples: int) -> int:
+        """Steps of the whole training."""
+        return self.max_steps or -(-self.epochs * examples // (self.batch_size * self.processes))
+
+    def arguments(self, kind: type[TrainingOptions]) -> dict[str, Any]:
+        """Those options that a kind of trainings has, by their names."""
+        return {field.name: getattr(self, field.name) for field in fields(kind)}
+
+    def check(self, function: str) -> None:
+        """Refuse what no training takes.
+
+        Raises:
+            ValueError: names the option, what it wants and what it got.
+        """
+        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "devices", "nodes", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{function}: expected {name} of at least 1, got {value}")
+        if self.workers < 0:
+            raise ValueError(f"{function}: expected workers of at least 0, got {self.workers}")
+        for name, allowed in (("amp", PRECISIONS), ("log_format", LOG_FORMATS)):
+            if getattr(self, name) not in allowed:
+                got = getattr(self, name)
+                raise ValueError(f"{function}: expected {name} among {', '.join(allowed)}, got {got!r}")
