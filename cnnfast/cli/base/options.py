@@ -27,17 +27,6 @@ Resume = Annotated[Path | None, typer.Option(help="checkpoint to continue, with 
 Plot = Annotated[Path | None, typer.Option(help="write a plot of the loss: .png, .pdf or .svg")]
 History = Annotated[Path | None, typer.Option(help="write the loss of every iteration as JSON")]
 
-TrainingSteps = Annotated[int | None, typer.Option(help="of training; default: as many as the epochs need")]
-Epochs = Annotated[int, typer.Option(help="passes over the pictures")]
-Devices = Annotated[int, typer.Option(help="GPUs, or processes on the CPU, of each machine")]
-Nodes = Annotated[int, typer.Option(help="machines; start the same command on each")]
-TrainingDtype = Annotated[str, typer.Option(help="auto, float32 or bfloat16 (mixed precision)")]
-Workers = Annotated[int, typer.Option(help="processes that read pictures")]
-TrainingCheckpointEvery = Annotated[int, typer.Option(help="steps between checkpoints, and copies of the output")]
-Log = Annotated[Path | None, typer.Option(help="folder for a log of the losses")]
-LogFormat = Annotated[str, typer.Option(help="csv or tensorboard")]
-TrainingHistory = Annotated[Path | None, typer.Option(help="write the loss of every step as JSON")]
-
 
 @dataclass(kw_only=True)
 class DeviceOptions:

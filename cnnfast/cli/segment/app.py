@@ -9,7 +9,7 @@ group = build_group(
     "Train networks that find objects and their masks, find them in pictures, and measure how well.",
     {
         "train": (
-            "cnnfast.cli.segment.train:train",
+            "cnnfast.cli.segment.train",
             """Train a network that finds the objects of DATA and their masks.
 
             Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.""",

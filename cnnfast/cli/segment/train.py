@@ -31,8 +31,8 @@ class Options(SegmentationOptions, TrainingCommand, DataOptions):
         after="objects",
     )
     backbone: str = option(
-        "small, resnet18-fpn, resnet50-fpn; for cascades also resnet50-c4, vgg16; default: small for synthetic pictures, "
-        "else resnet50-fpn",
+        "small, resnet18-fpn, resnet50-fpn; for cascades also resnet50-c4, vgg16; default: small for synthetic "
+        "pictures, else resnet50-fpn",
         default="auto",
     )
     weights: Path | None = option(

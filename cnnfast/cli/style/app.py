@@ -26,7 +26,7 @@ fast_style = build_group(
     "Train a network that gives pictures a style in a single pass, apply it, or export it.",
     {
         "train": (
-            "cnnfast.cli.style.feed_forward:train",
+            "cnnfast.cli.style.train",
             """Train a network that gives pictures the style of STYLE.
 
             Ctrl-C saves the network so far and a checkpoint; --resume goes on as the unbroken training would.""",
