@@ -1,1 +1,5 @@
-"""What trainings have in common: steps, batches, checkpoints, logs, and the loop, on Lightning's Fabric."""
+"""What every training needs: options, batches, the loop on Lightning's Fabric, checkpoints, logs and files of networks.
+
+A family gives a dataclass of `TrainingOptions`, its pictures as `TrainingExamples`, its network with the loss and the
+optimiser as `Training`, and how its networks are saved; `run.run` does the rest.
+"""

@@ -76,7 +76,7 @@ def fit(
             raise
         finally:
             files.close()
-            training.cpu()
+            training.cpu()  # whatever it was trained on
 
 
 class _Loop:
@@ -91,8 +91,8 @@ class _Loop:
 
     def __init__(self, fabric: Fabric, training: Training, files: TrainingFiles, precision: torch.dtype) -> None:
         self._fabric, self._training, self._files = fabric, training, files
-        # Fabric's own mixed precision would also round the batch, and cast a layer once for all its uses in a step, so
-        # that their gradients were added up in bfloat16.
+        # For the whole step. Fabric's own mixed precision would round the batch, too, and cast the weights of a layer
+        # once for all its uses in a step, so that their gradients were added up in bfloat16.
         self._autocast = torch.autocast(
             fabric.device.type, torch.bfloat16, enabled=precision == torch.bfloat16, cache_enabled=False
         )

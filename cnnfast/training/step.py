@@ -97,7 +97,7 @@ class Training(nn.Module, ABC):
         return self.counters.device
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
-        """The terms of the loss. Several processes average their gradients for calls of the module alone."""
+        """The terms of the loss; gradients are averaged over processes for calls of the module, not of its methods."""
         return self.terms(batch)
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:

@@ -108,6 +108,14 @@ class TestSteps:
         rest = run(Line(12), resume=tmp_path / "run.pt")
         assert [p.loss for p in first + rest] == whole and rest[0].step == 8
 
+    def test_resume_from_a_checkpoint_of_the_lightning_trainer(self, tmp_path):
+        whole = [p.loss for p in run(Line(9))]
+        run(Line(9), tmp_path, callback=lambda progress: progress.step == 3)
+        checkpoint = torch.load(tmp_path / "run.pt", weights_only=True)
+        names = {"epoch": 0, "global_step": 4, "pytorch-lightning_version": "2.6.6", "loops": {}, "callbacks": {}}
+        torch.save({**names, "lr_schedulers": [], **checkpoint}, tmp_path / "old.pt")
+        assert [p.loss for p in run(Line(9), resume=tmp_path / "old.pt")] == whole[4:]
+
     def test_checkpoints_of_others_are_refused(self, tmp_path):
         run(Line(2), tmp_path)
         with pytest.raises(ValueError, match="train_other: expected a checkpoint of its own"):

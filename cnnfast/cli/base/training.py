@@ -45,6 +45,11 @@ class TrainingCommand(TrainingOptions):
         """The file of checkpoints, named or not."""
         return checkpoint_of(self.output, self.checkpoint)
 
+    @property
+    def share(self) -> str:
+        """Who takes a batch, for descriptions."""
+        return f" on each of {self.processes} processes" if self.processes > 1 else ""
+
     def training_arguments(self, kind: type[TrainingOptions], device: torch.device) -> dict[str, Any]:
         """The options that a kind of trainings has, as arguments of the function that trains."""
         return {**self.arguments(kind), "device": device, "checkpoint": self.checkpoint_path}

@@ -99,10 +99,9 @@ def run(options: Options) -> int:
     classes, numbers = classes_of(data, options.model)
     settings = options.settings(len(classes))
     steps = options.steps_for(len(data))
-    share = f" on each of {options.processes} processes" if options.processes > 1 else ""
     description = (
         f"{describe_device(device)}; {settings.kind} on {settings.backbone}; {len(data)} pictures, "
-        f"{len(classes)} classes; {steps} steps of {options.batch_size} pictures{share}"
+        f"{len(classes)} classes; {steps} steps of {options.batch_size} pictures{options.share}"
     )
 
     def train(watch: Watch) -> None:

@@ -85,8 +85,7 @@ def check_options(options: Options) -> None:
 
 
 def _describe(options: Options, device: torch.device, pictures: int, steps: int) -> str:
-    share = f" on each of {options.processes} processes" if options.processes > 1 else ""
     side = options.image_size
-    crops = f"{options.batch_size} crops of {side}x{side} px{share}"
+    crops = f"{options.batch_size} crops of {side}x{side} px{options.share}"
     channels = ", ".join(map(str, options.channels))
     return f"{describe_device(device)}; {pictures} pictures; {steps} steps of {crops}; channels {channels}"
