@@ -40,9 +40,9 @@ _PICTURE, _LABELS = "_leftImg8bit.png", "instanceIds.png"
 class CityscapesInstances(InstanceDataset):
     """Instances of Cityscapes: folders leftImg8bit/SPLIT/CITY and gtFine/SPLIT/CITY.
 
-    Labels 1 to 8 are person, rider, car, truck, bus, train, motorcycle, bicycle. Groups of objects
-    that are not separated into instances are crowd regions (iscrowd). The target's "ignore" are the pixels of classes
-    that the benchmark does not evaluate, as `cityscapes_ap` takes them.
+    Labels 1 to 8 are person, rider, car, truck, bus, train, motorcycle, bicycle. Groups of objects that are not
+    separated into instances are crowd regions (iscrowd). The target's "ignore" are the pixels of classes that the
+    benchmark does not evaluate, as `cityscapes_ap` takes them.
 
     Args:
         root: folder of leftImg8bit and gtFine.

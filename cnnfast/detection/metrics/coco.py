@@ -110,7 +110,7 @@ class CocoMetrics:
             self._objects.append(entry | {"id": len(self._objects) + 1, "iscrowd": int(crowd), "area": area})
 
     def compute(self) -> dict[str, float]:
-        """The measures, see `coco_metrics`."""
+        """The metrics, see `coco_metrics`."""
         return _summary(self._evaluate(self._limits, self._class_agnostic), self._limits)
 
     def average_recall(self, limits: Sequence[int] = (10, 100, 1000)) -> dict[int, float]:
@@ -121,7 +121,7 @@ class CocoMetrics:
         return {limit: _mean(recall[..., rising.index(limit)]) for limit in limits}
 
     def _evaluate(self, limits: Sequence[int], class_agnostic: bool, sizes: int = 1 + len(_SIZES)) -> dict[str, Any]:
-        """What pycocotools accumulates, for all objects and for the first of `_SIZES`: -1 where there is no object."""
+        """Arrays of pycocotools, -1 where there are no objects; with `sizes` 1 not by size."""
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 

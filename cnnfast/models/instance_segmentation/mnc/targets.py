@@ -88,8 +88,7 @@ def sample_rois(proposals: Sequence[Tensor], targets: Sequence[Target], rois_per
     """Random boxes of each picture, the ground truth among the candidates.
 
     Up to `FOREGROUND_SHARE` of them overlap an object by `FOREGROUND_IOU`. Of the rest, `NEAR_SHARE` have an overlap
-    between `NEAR_IOU` and that, the others less. If there are too few boxes of one kind, the
-    sample is smaller.
+    between `NEAR_IOU` and that, the others less. If there are too few boxes of one kind, the sample is smaller.
 
     Args:
         proposals: by picture, [n_b,4].
