@@ -1,8 +1,9 @@
-"""Packages that a user could install instead: their modules, weights and Gram matrices."""
+"""What a user could take instead: torch.compile, and packages with their weights and Gram matrices."""
 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,6 +14,15 @@ import torch
 from torch import Tensor
 
 Gram = Callable[[Tensor], Tensor]
+
+
+def compiled(function: Callable[..., Tensor], mode: str | None = None) -> Callable[..., Tensor]:
+    """A function of tensors of one shape, compiled by torch.compile into one graph."""
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        raise ImportError("torch.compile needs a C++ compiler")
+    # Every case gets its own graph: without a reset the limit of recompilations would end in eager code.
+    torch.compiler.reset()
+    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
 
 
 def _module(name: str, distribution: str, version: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import first_line, summarise
+from benchmarks.measure import first_line, rotated, summarise
 
 # What a program calls after every iteration, with a function for its present picture [3,H,W] and its loss.
 After = Callable[[Callable[[], Tensor], float], None]
@@ -168,15 +168,14 @@ class Paced(AbstractContextManager["Paced"]):
 
 
 def take_turns(programs: Sequence[Paced], rounds: int) -> None:
-    """Iterations of all programs in turn, round after round with a rotating start, as `common.interleave` does."""
+    """Iterations of all programs in turn, round after round with a rotating start, as `measure.interleave` does."""
     for turn in range(rounds):
-        shift = turn % max(1, len(programs))
-        for program in [*programs[shift:], *programs[:shift]]:
+        for program in rotated(programs, turn):
             program.step()
 
 
 def as_result(program: Paced, seconds: Sequence[float]) -> dict[str, Any]:
-    """Stop a program; its result for `common.record`: summary of samples and memory, or why there are none."""
+    """Stop a program; its result for `measure.record`: summary of samples and memory, or why there are none."""
     outcome = program.stop()
     if outcome.status != "ok" or outcome.memory is None:
         return {"status": outcome.status, "reason": outcome.reason or "it made no iteration"}

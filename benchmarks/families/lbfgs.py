@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
+from benchmarks.case import Call, Case, Implementation, Work
 from cnnfast.models.style.picture.lbfgs import LBFGS
 
 STEP = "L-BFGS step"
@@ -31,23 +30,28 @@ class Quadratic:
         return 0.5 * torch.dot(gradient.view(-1), difference.view(-1)), gradient
 
 
+def with_full_history(step: Callable[[], Tensor]) -> Call:
+    """A step as a call, after so many that its history is full."""
+    for _ in range(HISTORY + 2):
+        step()
+    return lambda: (step(),)
+
+
 def ours(function: Quadratic) -> Call:
-    """One step of ours with a full history."""
+    """One step of ours."""
     optimizer = LBFGS(torch.zeros_like(function.centre), function, history=HISTORY)
 
-    def call() -> tuple[Tensor, ...]:
+    def step() -> Tensor:
         loss = optimizer.step()
         if optimizer.stalled:
-            raise RuntimeError("bench_lbfgs: the optimiser has converged, its steps are empty")
-        return (torch.tensor(loss),)
+            raise RuntimeError("lbfgs: the optimiser has converged, its steps are empty")
+        return torch.tensor(loss)
 
-    for _ in range(HISTORY + 2):
-        call()
-    return call
+    return with_full_history(step)
 
 
 def torch_optim(function: Quadratic) -> Call:
-    """One step of torch.optim.LBFGS with a full history and the same first step length."""
+    """One step of torch.optim.LBFGS with the same first step length."""
     x = torch.zeros_like(function.centre).requires_grad_()
     optimizer = torch.optim.LBFGS([x], max_iter=1, history_size=HISTORY, tolerance_grad=-1, tolerance_change=-1)
 
@@ -56,12 +60,7 @@ def torch_optim(function: Quadratic) -> Call:
         loss, x.grad = function(x)
         return loss
 
-    def call() -> tuple[Tensor, ...]:
-        return (optimizer.step(closure),)
-
-    for _ in range(HISTORY + 2):
-        call()
-    return call
+    return with_full_history(lambda: optimizer.step(closure))
 
 
 def objective_alone(function: Quadratic) -> Call:
@@ -69,24 +68,18 @@ def objective_alone(function: Quadratic) -> Call:
     return lambda: function(torch.zeros_like(function.centre))[:1]
 
 
-def problem(side: int) -> tuple[Case, list[Implementation]]:
-    """The case of one picture size: S and Y are read twice a step."""
-    function = Quadratic(side)
-    n = function.centre.numel()
-    work = Work(flops=2 * 2 * 2 * HISTORY * n, bytes=2 * 2 * HISTORY * n * 4)
-    case = Case(STEP, f"3x{side}x{side}, history {HISTORY}", work)
-    return case, [
-        Implementation("cnnfast", lambda: ours(function)),
-        Implementation("torch.optim.LBFGS", lambda: torch_optim(function)),
-        Implementation("objective alone", lambda: objective_alone(function)),
-    ]
-
-
-def run(
-    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
-) -> Iterator[dict[str, Any]]:
-    """Measure every picture size."""
+def cases(device: str, quick: bool) -> Iterator[Case]:
+    """Pictures of several sizes; S and Y, the history, are read twice a step."""
     for side in SIDES[:1] if quick else SIDES:
-        case, implementations = problem(side)
-        if cases in f"{case.group} {case.label}":
-            yield measure(case, implementations, roofline, effort)
+        n = 3 * side * side
+        work = Work(flops=2 * 2 * 2 * HISTORY * n, bytes=2 * 2 * HISTORY * n * 4)
+
+        def implementations(side: int = side) -> Iterator[Implementation]:
+            for name, build in (
+                ("cnnfast", ours),
+                ("torch.optim.LBFGS", torch_optim),
+                ("objective alone", objective_alone),
+            ):
+                yield Implementation(name, lambda build=build: build(Quadratic(side)))
+
+        yield Case(STEP, f"3x{side}x{side}, history {HISTORY}", (3, side, side), work, implementations=implementations)

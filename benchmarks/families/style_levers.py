@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench_style import COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
-from benchmarks.bench_texture_step import has_bfloat16
-from benchmarks.common import Case, Effort, record
-from benchmarks.processes import Paced, as_result, take_turns
-from benchmarks.style_levers import LEVERS, run_evaluations, run_without_metric
-from benchmarks.style_programs import Problem, find_vgg19, run_cnnfast, write_problem
+from benchmarks.case import Case
+from benchmarks.families.style import COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
+from benchmarks.measure import record
+from benchmarks.style.levers import LEVERS, run_evaluations, run_without_metric
+from benchmarks.style.processes import Paced, as_result, take_turns
+from benchmarks.style.programs import Problem, run_cnnfast, write_problem
+from benchmarks.style.vgg import find_vgg19, has_bfloat16
 
 EVALUATION = "an evaluation with and without each lever, on top of those above it"
 LOOP = "the whole loop with and without each lever, on top of those above it"
@@ -59,20 +60,18 @@ def tiles(problem: Problem, tile: int, rounds: int, roofline: Mapping[str, Any])
     return record(Case(TILES, label), timed_in_turn(programs, rounds), roofline)
 
 
-def run(
-    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
-) -> Iterator[dict[str, Any]]:
+def runs(roofline: Mapping[str, Any], quick: bool, text: str) -> Iterator[dict[str, Any]]:
     """Measure levers of one evaluation, coarse levels, and tiles."""
     weights, _ = find_vgg19()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if cases in EVALUATION:
+        if text in EVALUATION:
             yield from evaluations(
                 write_problem(folder, 64 if quick else 256, 1000, weights), 2 if quick else 3, roofline
             )
-        if cases in LOOP:
+        if text in LOOP:
             problem = write_problem(folder, *((64, 4) if quick else (256, 100)), weights)
             yield from loops(problem, 2 if quick else 100, Judge(weights, problem), roofline)
-        if cases in TILES:
+        if text in TILES:
             problem = write_problem(folder, 64 if quick else 384, 1000, weights)
             yield tiles(problem, 32 if quick else 128, 2 if quick else 1, roofline)

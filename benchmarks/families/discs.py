@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.common import Call, Case, Effort, Implementation, Work, measure
-from cnnfast import ops
+from benchmarks.case import Call, Case, Implementation, Work, forward, forward_and_backward
+from benchmarks.peers import compiled
+from cnnfast import ops, reference
 from cnnfast.arguments.discs import bin_radii
 
+DEVICES = ("cpu", "cuda")
 FORWARD = "inverse_distance_transform forward"
 BACKWARD = "inverse_distance_transform forward+backward"
 OPERATIONS = (FORWARD, BACKWARD)
@@ -23,6 +23,8 @@ OPERATIONS = (FORWARD, BACKWARD)
 SHAPES = (((8, 9, 512, 512), 9), ((2, 16, 512, 512), 16), ((64, 9, 112, 112), 9), ((256, 5, 28, 28), 9))
 QUICK_SHAPES = (((2, 9, 64, 64), 9), ((16, 5, 28, 28), 9))
 TOLERANCE = 1e-4
+# cuDNN rounds the inputs of float32 convolutions to TF32, unless a program forbids it.
+CUDNN_TOLERANCE = 5e-3
 # A deconvolution of the largest case takes seconds.
 ROUNDS = 3
 
@@ -36,11 +38,19 @@ class Problem:
     operation: str
     shape: tuple[int, int, int, int]
     R: int
+    device: str = "cpu"
 
-    @property
-    def label(self) -> str:
-        """Row of the tables."""
-        return f"{'x'.join(map(str, self.shape))} R={self.R}"
+    def case(self) -> Case:
+        """The case of this problem."""
+        return Case(
+            self.operation,
+            f"{'x'.join(map(str, self.shape))} R={self.R}",
+            self.shape,
+            self.work,
+            device=self.device,
+            rounds=ROUNDS,
+            implementations=lambda: Bench(self).implementations(),
+        )
 
     @property
     def radii(self) -> tuple[int, ...]:
@@ -66,19 +76,20 @@ class Problem:
         """Probabilities of bins, weights, and a bias that keeps the masks away from 1."""
         generator = torch.Generator().manual_seed(0)
         bins = torch.rand(self.shape, generator=generator) * 0.01
-        return bins, torch.rand(self.shape[1], generator=generator) + 0.5, torch.tensor(-2.0)
+        weight = torch.rand(self.shape[1], generator=generator) + 0.5
+        return bins.to(self.device), weight.to(self.device), torch.tensor(-2.0, device=self.device)
 
 
-def disc(radius: int, size: int) -> Tensor:
+def disc(radius: int, size: int, device: str) -> Tensor:
     """Ones in a disc, in the middle of a square of zeros."""
-    steps = torch.arange(size) - size // 2
+    steps = torch.arange(size, device=device) - size // 2
     return (steps.square()[:, None] + steps.square() <= radius * radius).float()
 
 
-def deconvolution(radii: tuple[int, ...]) -> Decoder:
+def deconvolution(radii: tuple[int, ...], device: str) -> Decoder:
     """One deconvolution of all bins, with kernels of the size of the largest disc."""
     size = 2 * max(radii) + 1
-    discs = torch.stack([disc(radius, size) for radius in radii])[:, None]
+    discs = torch.stack([disc(radius, size, device) for radius in radii])[:, None]
 
     def decode(bins: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         kernel = discs * weight[:, None, None, None]
@@ -87,9 +98,9 @@ def deconvolution(radii: tuple[int, ...]) -> Decoder:
     return decode
 
 
-def deconvolution_per_bin(radii: tuple[int, ...]) -> Decoder:
+def deconvolution_per_bin(radii: tuple[int, ...], device: str) -> Decoder:
     """A deconvolution a bin, each with a kernel of its own size, added up: the layers of the paper."""
-    discs = [disc(radius, 2 * radius + 1)[None, None] for radius in radii]
+    discs = [disc(radius, 2 * radius + 1, device)[None, None] for radius in radii]
     largest = max(radii)
 
     def decode(bins: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -103,10 +114,10 @@ def deconvolution_per_bin(radii: tuple[int, ...]) -> Decoder:
     return decode
 
 
-def fourier(radii: tuple[int, ...]) -> Decoder:
+def fourier(radii: tuple[int, ...], device: str) -> Decoder:
     """Products of Fourier transforms: in float64 the right result, where a deconvolution would take 46 GB."""
     largest = max(radii)
-    discs = torch.stack([disc(radius, 2 * largest + 1) for radius in radii]).double()
+    discs = torch.stack([disc(radius, 2 * largest + 1, device) for radius in radii]).double()
 
     def decode(bins: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         size = [side + 2 * largest for side in bins.shape[-2:]]
@@ -118,74 +129,55 @@ def fourier(radii: tuple[int, ...]) -> Decoder:
 
 
 class Bench:
-    """Everything that is called for one problem."""
+    """Everything that is called for one problem; tensors are made when they are first asked for."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.inputs = problem.inputs()
-        n, _, h, w = problem.shape
-        margin = 2 * max(problem.radii)
-        self.upstream = torch.randn((n, 1, h + margin, w + margin), generator=torch.Generator().manual_seed(1))
-        self._expected: list[Tensor] | None = None
+        self.expected = functools.cache(self._expected)
 
-    def call(self, decode: Decoder, inputs: tuple[Tensor, Tensor, Tensor] | None = None) -> Call:
+    @functools.cached_property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Problem.inputs`."""
+        return self.problem.inputs()
+
+    def call(self, decode: Decoder, *inputs: Tensor) -> Call:
         """The operation with the given decoder, returning all its results."""
         inputs = inputs or self.inputs
         if self.problem.operation == FORWARD:
-            return torch.no_grad()(lambda: (decode(*inputs),))
-        leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-        upstream = self.upstream.to(leaves[0].dtype)
+            return forward(decode, *inputs)
+        n, _, h, w = self.problem.shape
+        margin = 2 * max(self.problem.radii)
+        upstream = torch.randn((n, 1, h + margin, w + margin), generator=torch.Generator().manual_seed(1))
+        return forward_and_backward(decode, *inputs, upstream=upstream.to(self.problem.device))
 
-        def backward() -> tuple[Tensor, ...]:
-            mask = decode(*leaves)
-            return mask.detach(), *torch.autograd.grad(mask, leaves, upstream)
-
-        return backward
-
-    def expected(self) -> list[Tensor]:
+    def _expected(self) -> list[Tensor]:
         """Results in float64."""
-        if self._expected is None:
-            exact = tuple(tensor.double() for tensor in self.inputs)
-            call = self.call(fourier(self.problem.radii), exact)
-            self._expected = [value.detach() for value in call()]
-        return self._expected
+        exact = fourier(self.problem.radii, self.problem.device)
+        return [value.detach() for value in self.call(exact, *(tensor.double() for tensor in self.inputs))()]
 
     def implementations(self) -> Iterator[Implementation]:
         """Ours, then the alternatives."""
-        radii = self.problem.radii
+        radii, device = self.problem.radii, self.problem.device
         builds: dict[str, Callable[[], Call]] = {
             "cnnfast": lambda: self.call(lambda b, w, c: ops.inverse_distance_transform(b, radii, w, c)),
-            "conv_transpose2d": lambda: self.call(deconvolution(radii)),
+            "eager": lambda: self.call(lambda b, w, c: reference.inverse_distance_transform(b, radii, w, c)),
+            "conv_transpose2d": lambda: self.call(deconvolution(radii, device)),
             "channels_last": self._channels_last,
-            "torch.compile": self._compiled,
-            "one a bin": lambda: self.call(deconvolution_per_bin(radii)),
+            "torch.compile": lambda: self.call(compiled(deconvolution(radii, device))),
+            "one a bin": lambda: self.call(deconvolution_per_bin(radii, device)),
         }
         for name, build in builds.items():
-            yield Implementation(name, build, TOLERANCE, self.expected)
+            rounded = device == "cuda" and name not in ("cnnfast", "eager")
+            yield Implementation(name, build, CUDNN_TOLERANCE if rounded else TOLERANCE, self.expected)
 
     def _channels_last(self) -> Call:
         bins, weight, bias = self.inputs
-        return self.call(deconvolution(self.problem.radii), (bins.to(memory_format=torch.channels_last), weight, bias))
-
-    def _compiled(self) -> Call:
-        if shutil.which("c++") is None and shutil.which("g++") is None:
-            raise ImportError("torch.compile needs a C++ compiler")
-        torch.compiler.reset()
-        return self.call(torch.compile(deconvolution(self.problem.radii), fullgraph=True, dynamic=False))
+        decode = deconvolution(self.problem.radii, self.problem.device)
+        return self.call(decode, bins.to(memory_format=torch.channels_last), weight, bias)
 
 
-def problems(quick: bool) -> list[Problem]:
+def cases(device: str, quick: bool) -> Iterator[Case]:
     """Both operations at every shape."""
-    return [Problem(o, shape, R) for o in OPERATIONS for shape, R in (QUICK_SHAPES if quick else SHAPES)]
-
-
-def run(
-    roofline: Mapping[str, Any], effort: Effort, *, quick: bool = False, cases: str = ""
-) -> Iterator[dict[str, Any]]:
-    """Measure all problems whose group and label contain a text."""
-    effort = dataclasses.replace(effort, rounds=min(effort.rounds, ROUNDS))
-    for problem in problems(quick):
-        if cases not in f"{problem.operation} {problem.label}":
-            continue
-        case = Case(problem.operation, problem.label, problem.work)
-        yield measure(case, list(Bench(problem).implementations()), roofline, effort)
+    for operation in OPERATIONS:
+        for shape, R in QUICK_SHAPES if quick else SHAPES:
+            yield Problem(operation, shape, R, device).case()

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.bench_texture_step import has_bfloat16
-from benchmarks.plain_texture import PlainVGG, gram
-from benchmarks.processes import After
-from benchmarks.style_programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective, run_cnnfast
+from benchmarks.style.plain import PlainVGG, gram
+from benchmarks.style.processes import After
+from benchmarks.style.programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective, run_cnnfast
+from benchmarks.style.vgg import require_arithmetic
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 from cnnfast.images import load_image
 from cnnfast.models.style.picture import settings
@@ -72,10 +72,9 @@ def plain_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count:
 
 def our_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count: int) -> Callable[[], Tensor]:
     """Loss and gradient at the content with the first `count` levers, at least 4; returns the loss."""
-    bfloat16 = count > 5
-    if bfloat16 and not has_bfloat16():
-        raise ImportError("this CPU has no bfloat16 arithmetic")
-    network = our_network(weights, torch.bfloat16 if bfloat16 else torch.float32)
+    dtype = torch.bfloat16 if count > 5 else torch.float32
+    require_arithmetic(dtype)
+    network = our_network(weights, dtype)
     network.to(memory_format=torch.channels_last if count > 4 else torch.contiguous_format)
     objective = our_objective(network, content, style)
     return lambda: objective(content)[0]

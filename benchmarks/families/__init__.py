@@ -1,0 +1,52 @@
+"""The families of benchmarks: every file of this folder is one, and nothing else lists them.
+
+A family has one or both of
+
+    cases(device: str, quick: bool) -> Iterator[Case]
+    runs(roofline, quick: bool, text: str) -> Iterator[dict]
+
+`cases` are calls that are timed in turn, by the report as by pytest-benchmark; the first one of a group, its headline,
+is the row of the front page. `runs` are whole programs, of the report alone: they return finished records of those
+whose name contains the text. `DEVICES` names the devices that a family runs on, where that is not the CPU alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from benchmarks.case import Case
+
+
+def names() -> tuple[str, ...]:
+    """The names of all families."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def names_on(device: str) -> tuple[str, ...]:
+    """The names of the families that run on a device."""
+    return tuple(name for name in names() if device in devices(name))
+
+
+def devices(name: str) -> tuple[str, ...]:
+    """The devices that a family runs on."""
+    return getattr(_module(name), "DEVICES", ("cpu",))
+
+
+def cases(name: str, device: str = "cpu", quick: bool = False) -> list[Case]:
+    """The cases of a family."""
+    module = _module(name)
+    return list(module.cases(device, quick)) if hasattr(module, "cases") else []
+
+
+def runs(name: str, roofline: Mapping[str, Any], quick: bool = False, text: str = "") -> Iterator[dict[str, Any]]:
+    """The records of a family's whole programs."""
+    module = _module(name)
+    return module.runs(roofline, quick, text) if hasattr(module, "runs") else iter(())
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
