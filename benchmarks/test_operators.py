@@ -18,5 +18,7 @@ def test_operator(prepared: Any, implementation: str, benchmark: Any) -> None:
         if implementation == prepared.ours and status != "absent":
             pytest.fail(reason)
         pytest.skip(reason)
+    # Tables have a row an implementation, below the name of the case.
+    benchmark.name = implementation
     benchmark.extra_info.update(prepared.facts, relative_error=checked.result.get("error"))
     benchmark(checked.call)
