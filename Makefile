@@ -52,6 +52,7 @@ test: $(VENV)/dev-installed $(VENV)/weights-installed
 test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python -m pytest -m slow
 
+# The report: results, tables and plots. `.venv/bin/pytest benchmarks` is for comparing commits, see benchmarks/README.md.
 bench: $(VENV)/bench-installed $(VENV)/weights-installed
 	$(BIN)/python -m benchmarks
 

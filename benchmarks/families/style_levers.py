@@ -14,7 +14,7 @@ import torch
 from benchmarks.case import Case
 from benchmarks.families.style import COLD, Judge, run_to_losses, run_to_the_end, timed_in_turn
 from benchmarks.measure import record
-from benchmarks.style.levers import LEVERS, run_evaluations, run_without_metric
+from benchmarks.style.levers import LEVERS, run_evaluations, run_without_preconditioner
 from benchmarks.style.processes import Paced, as_result, take_turns
 from benchmarks.style.programs import Problem, run_cnnfast, write_problem
 from benchmarks.style.vgg import find_vgg19, has_bfloat16
@@ -37,12 +37,12 @@ def evaluations(problem: Problem, rounds: int, roofline: Mapping[str, Any]) -> I
 
 
 def loops(problem: Problem, coarse: int, judge: Judge, roofline: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The time to the loss after all iterations without the metric, then with it, then with two coarser levels, too."""
+    """The time to the loss of a loop without preconditioner: of that loop, with one, and with coarser levels too."""
     dtype = torch.bfloat16 if has_bfloat16() else torch.float32
-    before = run_to_the_end(functools.partial(run_without_metric, problem, dtype=dtype), judge)
+    before = run_to_the_end(functools.partial(run_without_preconditioner, problem, dtype=dtype), judge)
     wanted = [before["loss"]]
     for lever, iterations in (
-        ("a metric of smooth changes", [problem.iterations]),
+        ("a preconditioner for smooth changes", [problem.iterations]),
         ("two coarser levels", [coarse, coarse, problem.iterations]),
     ):
         program = functools.partial(run_cnnfast, problem, dtype=dtype, levels=len(iterations), iterations=iterations)

@@ -150,6 +150,8 @@ def _render_suite(suite: Mapping[str, Any]) -> list[str]:
         f"{about['date']}. Measured limits: {peaks} GFLOP/s; {limits['copy_bytes_per_s'] / 1e9:.1f} GB/s copying, "
         f"{limits['read_bytes_per_s'] / 1e9:.1f} GB/s reading."
     ]
+    if any("bound_s" in case and "new_memory_s" not in case for case in suite["cases"]):
+        parts[0] += " These bounds leave out the time to allocate the results."
     for group, cases in groups(suite).items():
         parts.append(f"**{group}** (ms)\n\n{table(cases)}")
         if memory := memory_table(cases):

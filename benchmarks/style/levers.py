@@ -80,7 +80,7 @@ def our_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count: i
     return lambda: objective(content)[0]
 
 
-def run_without_metric(problem: Problem, after: After, **options: Any) -> None:
+def run_without_preconditioner(problem: Problem, after: After, **options: Any) -> None:
     """`stylize` with an L-BFGS that measures pictures px by px."""
     with mock.patch.object(settings, "picture_preconditioner", lambda *_, **__: None):
         run_cnnfast(problem, after, **options)

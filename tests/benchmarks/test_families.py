@@ -175,15 +175,15 @@ def test_a_family_is_a_file():
     assert set(operators) <= set(families.names_on("cpu")) & set(families.names_on("cuda"))
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("quick", [False, True])
-def test_every_case_says_what_it_is(device, quick):
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_every_case_says_what_it_is(place, quick):
     """Listing cases and implementations allocates nothing, so that a machine without a GPU can list those of one."""
-    for name in families.names_on(device):
-        cases = families.cases(name, device, quick)
+    for name in families.names_on(place):
+        cases = families.cases(name, place, quick)
         assert len({case.name for case in cases}) == len(cases)
         for case in cases:
-            assert case.device == device and case.shape and case.work is not None
+            assert case.device == place and case.shape and case.work is not None
             names = [implementation.name for implementation in case.implementations()]
             assert names[0] == "cnnfast" and len(set(names)) == len(names) > 1
 
