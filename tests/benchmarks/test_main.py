@@ -16,7 +16,6 @@ from benchmarks import __main__ as program
 from benchmarks import families, machine, report
 from benchmarks.case import Case, Implementation, Work
 from benchmarks.report import results
-from tests.benchmarks.conftest import ROOT
 
 
 class CudaOnCPU(TorchFunctionMode):
@@ -114,7 +113,7 @@ def test_pytest_benchmark(tmp_path):
     command += ["--benchmark-max-time=0.1", "--threads=1", f"--benchmark-json={path}"]
     command += ["-k", "gram_matrix and contiguous and not backward and not compile"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    output = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    output = subprocess.run(command, cwd=results.FOLDER.parent, env=environment, capture_output=True, text=True)
     assert output.returncode == 0, output.stdout
     assert "benchmark 'gram: gram_matrix forward, 1x64x128x128 contiguous float32'" in output.stdout
     found = json.loads(path.read_text())["benchmarks"]
