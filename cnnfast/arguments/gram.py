@@ -53,30 +53,32 @@ def check_pair(function: str, x: Tensor, y: Tensor) -> None:
     check_device(function, y, x, "y")
 
 
-def pixel_weights(function: str, weight: Tensor | None, x: Tensor, name: str = "weight") -> tuple[Tensor | None, bool]:
+def pixel_weights(function: str, pixel_weight: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
     """Pixel weights of x [B,C,*P] as [B or 1,R,M] in the accumulation dtype, and whether the result keeps R.
 
     P is (H,W) or (M,). A weight of shape [B,M], [1,M], [H,W] (shared by the batch), [B,1,*P] or [1,1,*P] is one
     region, whose axis the result drops; [B,R,*P] or [1,R,*P] with R > 1 are R regions. Boolean masks count as 0 and 1.
 
     Raises:
-        TypeError: weight is neither a dense floating tensor nor a boolean mask.
+        TypeError: pixel_weight is neither a dense floating tensor nor a boolean mask.
         ValueError: its shape does not belong to x, it is on another device, or it holds a negative value.
     """
-    if weight is None:
+    if pixel_weight is None:
         return None, False
-    check_tensor(function, weight, name)
-    if weight.dtype not in (*FLOATING, torch.bool):
-        raise TypeError(f"{function}: expected {name} of dtype {FLOATING_NAMES} or bool, got {weight.dtype}")
-    check_device(function, weight, x, name)
-    maps = _as_regions(weight, x)
+    check_tensor(function, pixel_weight, "pixel_weight")
+    if pixel_weight.dtype not in (*FLOATING, torch.bool):
+        raise TypeError(
+            f"{function}: expected pixel_weight of dtype {FLOATING_NAMES} or bool, got {pixel_weight.dtype}"
+        )
+    check_device(function, pixel_weight, x, "pixel_weight")
+    maps = _as_regions(pixel_weight, x)
     if maps is None:
         raise ValueError(
-            f"{function}: expected {name} of shape [B,M], [H,W] or [B,R,H,W] ([B,R,M] for features [B,C,M]) "
-            f"for x {list(x.shape)}, got {list(weight.shape)}"
+            f"{function}: expected pixel_weight of shape [B,M], [H,W] or [B,R,H,W] ([B,R,M] for features [B,C,M]) "
+            f"for x {list(x.shape)}, got {list(pixel_weight.shape)}"
         )
-    if has_values(weight) and weight.numel() and (lowest := weight.detach().amin().item()) < 0:
-        raise ValueError(f"{function}: expected {name} without negative values, got {lowest:g}")
+    if has_values(pixel_weight) and pixel_weight.numel() and (lowest := pixel_weight.detach().amin().item()) < 0:
+        raise ValueError(f"{function}: expected pixel_weight without negative values, got {lowest:g}")
     return maps.to(accumulation_dtype(x.dtype)).flatten(2), maps.shape[1] > 1
 
 
@@ -201,14 +203,14 @@ def reduce_losses(losses: Tensor, reduction: str) -> Tensor:
     return total if reduction == "sum" else total / max(losses.shape[0], 1)
 
 
-def _as_regions(weight: Tensor, x: Tensor) -> Tensor | None:
+def _as_regions(pixel_weight: Tensor, x: Tensor) -> Tensor | None:
     """Weight as a view [B or 1,R,*P], None where its shape does not belong to x."""
-    batch, positions, shape = x.shape[0], tuple(x.shape[2:]), tuple(weight.shape)
+    batch, positions, shape = x.shape[0], tuple(x.shape[2:]), tuple(pixel_weight.shape)
     if len(shape) == len(positions) + 2:
         fits = shape[0] in (1, batch) and shape[1] > 0 and shape[2:] == positions
-        return weight if fits else None
+        return pixel_weight if fits else None
     if shape == positions and len(positions) == 2:
-        return weight[None, None]
+        return pixel_weight[None, None]
     if len(shape) == 2 and shape[0] in (1, batch) and shape[1] == math.prod(positions):
-        return weight.unflatten(1, positions).unsqueeze(1)
+        return pixel_weight.unflatten(1, positions).unsqueeze(1)
     return None

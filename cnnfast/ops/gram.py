@@ -21,7 +21,7 @@ def gram_matrix(
     x: Tensor,
     normalize: str | float = "hw",
     *,
-    weight: Tensor | None = None,
+    pixel_weight: Tensor | None = None,
     centered: bool = False,
     out_dtype: dtype | None = None,
 ) -> Tensor:
@@ -36,7 +36,7 @@ def gram_matrix(
     Args:
         x: features [B,C,H,W] or [B,C,M]; float64, float32, bfloat16 or float16. Any size may be 0.
         normalize: Z. "none": 1; "hw": sum_k w_k, which is M without weights; "chw": C sum_k w_k; or a positive number.
-        weight: pixel weights >= 0. One region: [B,M], [H,W], [B,1,H,W] or [1,1,H,W]. R > 1 regions: [B,R,H,W], or
+        pixel_weight: w >= 0. One region: [B,M], [H,W], [B,1,H,W] or [1,1,H,W]. R > 1 regions: [B,R,H,W], or
             [B,R,M] for features [B,C,M]. Floating or bool.
         centered: subtract each channel's mean first, in a second pass over x.
         out_dtype: dtype of the result; sums are formed in float64 for float64 features, else in float32.
@@ -50,7 +50,7 @@ def gram_matrix(
         ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
 
     Note:
-        Gradients of any order, for x and weight; that of x has its dtype and layout. The bits are the same for
+        Gradients of any order, for x and pixel_weight; that of x has its dtype and layout. The bits are the same for
         every number of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers.
 
         The error of an entry is at most 1e-6 of the largest one for any number of positions, in float32, bfloat16 and
@@ -67,17 +67,17 @@ def gram_matrix(
         tensor([[[ 2.5000,  5.5000],
                  [ 5.5000, 12.5000]]])
     """
-    if takes_twin("gram_matrix", x) or (centered and may_need_gradient(weight)):
-        return twin.gram_matrix(x, normalize, weight=weight, centered=centered, out_dtype=out_dtype)
+    if takes_twin("gram_matrix", x) or (centered and may_need_gradient(pixel_weight)):
+        return twin.gram_matrix(x, normalize, pixel_weight=pixel_weight, centered=centered, out_dtype=out_dtype)
     features = arguments.flatten_features("gram_matrix", x)
-    weights, regions = arguments.pixel_weights("gram_matrix", weight, x)
+    weights, regions = arguments.pixel_weights("gram_matrix", pixel_weight, x)
     mode, divisor = arguments.normalization("gram_matrix", normalize)
     result = arguments.result_dtype("gram_matrix", x, out_dtype)
     gram = registered.gram(features, weights, mode, divisor, centered)
     return (gram if regions else gram.squeeze(1)).to(result)
 
 
-def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: Tensor | None = None) -> Tensor:
+def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, pixel_weight: Tensor | None = None) -> Tensor:
     r"""Products of the channels of two feature maps over the same positions, summed over the positions.
 
     With X = x as [B,C1,M], Y = y as [B,C2,M] and pixel weights w (1 when not given)::
@@ -88,7 +88,7 @@ def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: T
         x: features [B,C1,H,W] or [B,C1,M]; float64, float32, bfloat16 or float16.
         y: features of the same batch, positions, dtype and device as x, with C2 channels.
         normalize: Z. "none": 1; "hw": sum_k w_k, which is M without weights; "chw": C1 sum_k w_k; or a positive number.
-        weight: pixel weights >= 0 as in `gram_matrix`.
+        pixel_weight: w >= 0 as in `gram_matrix`.
 
     Returns:
         [B,C1,C2], with regions [B,R,C1,C2]; float64 for float64 features, else float32.
@@ -98,7 +98,7 @@ def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: T
         ValueError: a shape does not fit, a pixel weight is negative, or `normalize` is not one of the above.
 
     Note:
-        Gradients of any order, for x, y and weight; that of x has its dtype and layout. The bits are the same
+        Gradients of any order, for x, y and pixel_weight; that of x has its dtype and layout. The bits are the same
         for every number of threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin
         answers. Errors, and TF32 on CUDA, are as in `gram_matrix`.
 
@@ -113,11 +113,11 @@ def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: T
         tensor([[[26.]]])
     """
     if takes_twin("cross_gram", x):
-        return twin.cross_gram(x, y, normalize, weight=weight)
+        return twin.cross_gram(x, y, normalize, pixel_weight=pixel_weight)
     left = arguments.flatten_features("cross_gram", x)
     right = arguments.flatten_features("cross_gram", y, "y")
     arguments.check_pair("cross_gram", x, y)
-    weights, regions = arguments.pixel_weights("cross_gram", weight, x)
+    weights, regions = arguments.pixel_weights("cross_gram", pixel_weight, x)
     mode, divisor = arguments.normalization("cross_gram", normalize)
     if mode == arguments.CHANNELS_AND_POSITIONS:
         gram = registered.cross_gram(left, right, weights, arguments.POSITIONS, divisor, False) / max(x.shape[1], 1)
@@ -153,7 +153,7 @@ def gram_mse_loss(
         normalize: divisor of the Gram matrix as in `gram_matrix`.
         scale: s, as above.
         reduction: over the batch: "mean" (0 for an empty batch), "sum", or "none".
-        pixel_weight: pixel weights >= 0, the `weight` of `gram_matrix`.
+        pixel_weight: w >= 0 as in `gram_matrix`.
         centered: compare covariances instead, as in `gram_matrix`.
 
     Returns:
@@ -190,7 +190,7 @@ def gram_mse_loss(
             centered=centered,
         )
     features = arguments.flatten_features("gram_mse_loss", x)
-    weights, regions = arguments.pixel_weights("gram_mse_loss", pixel_weight, x, "pixel_weight")
+    weights, regions = arguments.pixel_weights("gram_mse_loss", pixel_weight, x)
     mode, divisor = arguments.normalization("gram_mse_loss", normalize)
     count = weights.shape[1] if regions and weights is not None else None
     wanted = arguments.loss_target("gram_mse_loss", target, x, count)

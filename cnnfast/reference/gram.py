@@ -13,7 +13,7 @@ def gram_matrix(
     x: Tensor,
     normalize: str | float = "hw",
     *,
-    weight: Tensor | None = None,
+    pixel_weight: Tensor | None = None,
     centered: bool = False,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -31,14 +31,14 @@ def gram_matrix(
                  [ 5.5000, 12.5000]]])
     """
     features = arguments.flatten_features("gram_matrix", x)
-    weights, regions = arguments.pixel_weights("gram_matrix", weight, x)
+    weights, regions = arguments.pixel_weights("gram_matrix", pixel_weight, x)
     divisor = arguments.normalization("gram_matrix", normalize)
     dtype = arguments.result_dtype("gram_matrix", x, out_dtype)
     gram = _gram(features, weights, divisor, centered)
     return (gram if regions else gram.squeeze(1)).to(dtype)
 
 
-def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: Tensor | None = None) -> Tensor:
+def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, pixel_weight: Tensor | None = None) -> Tensor:
     r"""Twin of :func:`cnnfast.ops.cross_gram`: the same arguments, result and errors.
 
     .. math:: G_{ij} = \sum_k w_k X_{ik} Y_{jk} / Z
@@ -53,7 +53,7 @@ def cross_gram(x: Tensor, y: Tensor, normalize: str | float = "hw", *, weight: T
     left = arguments.flatten_features("cross_gram", x)
     right = arguments.flatten_features("cross_gram", y, "y")
     arguments.check_pair("cross_gram", x, y)
-    weights, regions = arguments.pixel_weights("cross_gram", weight, x)
+    weights, regions = arguments.pixel_weights("cross_gram", pixel_weight, x)
     divisor = arguments.normalization("cross_gram", normalize)
     gram = _products(_accumulate(left), _accumulate(right), weights, divisor)
     return gram if regions else gram.squeeze(1)
@@ -83,7 +83,7 @@ def gram_mse_loss(
         tensor(0.2500)
     """
     features = arguments.flatten_features("gram_mse_loss", x)
-    weights, regions = arguments.pixel_weights("gram_mse_loss", pixel_weight, x, "pixel_weight")
+    weights, regions = arguments.pixel_weights("gram_mse_loss", pixel_weight, x)
     divisor = arguments.normalization("gram_mse_loss", normalize)
     count = weights.shape[1] if regions and weights is not None else None
     wanted = arguments.loss_target("gram_mse_loss", target, x, count)

@@ -107,8 +107,8 @@ def test_regions_of_the_other_scales_match_their_formula(scale):
     source_weight, weight = random(1, 3, 6, 7, seed=2).abs(), random(2, 3, 8, 9, seed=3).abs()
     loss = StyleLoss(scale=scale)
     loss.capture(source, pixel_weight=source_weight)
-    target = gram_matrix(source, weight=source_weight)
-    difference = gram_matrix(x, weight=weight) - target
+    target = gram_matrix(source, pixel_weight=source_weight)
+    difference = gram_matrix(x, pixel_weight=weight) - target
     squares = difference.square().sum((1, 2, 3))
     if scale == "relative":
         expected = (squares / target.square().sum()).mean()
@@ -197,5 +197,5 @@ def test_known_gram_matrix_gives_the_loss_of_its_features(scale, regions):
     weight, of_other = random(2, regions, 6, 7, seed=2).abs(), random(1, regions, 8, 9, seed=3).abs()
     loss = StyleLoss(weight=3.0, scale=scale)
     loss.capture(other, pixel_weight=of_other)
-    gram = gram_matrix(features, weight=weight)
+    gram = gram_matrix(features, pixel_weight=weight)
     torch.testing.assert_close(loss.of_gram(gram), loss(features, weight))

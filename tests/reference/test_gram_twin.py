@@ -42,7 +42,7 @@ class TestDefinition:
     def test_regions(self, rng, normalize, centered, shared):
         x, weight = rng.normal(size=(2, 3, 4, 5)), rng.uniform(size=(1 if shared else 2, 3, 4, 5))
         weight[:, 0, :2] = 0
-        actual = gram_matrix(torch.tensor(x), normalize, weight=torch.tensor(weight), centered=centered)
+        actual = gram_matrix(torch.tensor(x), normalize, pixel_weight=torch.tensor(weight), centered=centered)
         assert actual.shape == (2, 3, 3, 3)
         for item, weights, grams in zip(x, np.broadcast_to(weight, (2, 3, 4, 5)), actual, strict=True):
             for region, gram in zip(weights, grams, strict=True):
@@ -54,7 +54,7 @@ class TestDefinition:
 @pytest.mark.parametrize("shape", [(2, 20), (4, 5), (1, 1, 4, 5), (2, 1, 4, 5)], ids=str)
 def test_shapes_of_one_region(rng, shape):
     x, weight = rng.normal(size=(2, 3, 4, 5)), rng.uniform(size=shape)
-    actual = gram_matrix(torch.tensor(x), weight=torch.tensor(weight))
+    actual = gram_matrix(torch.tensor(x), pixel_weight=torch.tensor(weight))
     rows = np.broadcast_to(weight.reshape(-1, 20), (2, 20))
     for item, row, gram in zip(x.reshape(2, 3, 20), rows, actual, strict=True):
         np.testing.assert_allclose(gram, loop_gram(item, item, row, "hw"), rtol=1e-12)
@@ -63,14 +63,14 @@ def test_shapes_of_one_region(rng, shape):
 def test_boolean_mask_selects_positions(rng):
     x = torch.tensor(rng.normal(size=(1, 3, 10)))
     mask = torch.arange(10) % 3 == 0
-    torch.testing.assert_close(gram_matrix(x, weight=mask[None]), gram_matrix(x[..., mask]))
+    torch.testing.assert_close(gram_matrix(x, pixel_weight=mask[None]), gram_matrix(x[..., mask]))
 
 
 @pytest.mark.parametrize("normalize", ["none", "hw", "chw", 3.5])
 def test_cross_gram(rng, normalize):
     x, y, weight = rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 5, 6)), rng.uniform(size=(2, 2, 6))
     plain = cross_gram(torch.tensor(x), torch.tensor(y), normalize)
-    regions = cross_gram(torch.tensor(x), torch.tensor(y), normalize, weight=torch.tensor(weight))
+    regions = cross_gram(torch.tensor(x), torch.tensor(y), normalize, pixel_weight=torch.tensor(weight))
     for b in range(2):
         np.testing.assert_allclose(plain[b], loop_gram(x[b], y[b], np.ones(6), normalize), rtol=1e-12)
         for r in range(2):

@@ -158,7 +158,7 @@ class MeanFeatureLoss(TargetLoss):
 
 def channel_means(name: str, features: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
     """Mean over all positions, [B, C], with regions [B, R, C]; zero where nothing counts, as for the Gram matrix."""
-    weight, regions = arguments.pixel_weights(name, pixel_weight, features, "pixel_weight")
+    weight, regions = arguments.pixel_weights(name, pixel_weight, features)
     positions = widened(arguments.flatten_features(name, features, "features"))
     if weight is None:
         return positions.sum(2) / max(1, positions.shape[2])

@@ -171,7 +171,7 @@ class StyleLoss(TargetLoss):
         return self.pixel_weight if pixel_weight is None else pixel_weight
 
     def _gram(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
-        return gram_matrix(features, self.normalize, weight=self._weight_of(pixel_weight), centered=self.centered)
+        return gram_matrix(features, self.normalize, pixel_weight=self._weight_of(pixel_weight), centered=self.centered)
 
     def _target_for(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
         """The target as [B or 1, R, C, C]."""

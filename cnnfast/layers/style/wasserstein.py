@@ -118,7 +118,7 @@ class WassersteinStyleLoss(TargetLoss):
 
     def _moments(self, features: Tensor, pixel_weight: Tensor | None) -> tuple[Tensor, Tensor]:
         mean = channel_means("WassersteinStyleLoss", features, pixel_weight)
-        return mean, gram_matrix(features, "hw", weight=pixel_weight, centered=True)
+        return mean, gram_matrix(features, "hw", pixel_weight=pixel_weight, centered=True)
 
     def _jittered(self, covariance: Tensor) -> Tensor:
         return covariance + self.eps * torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)

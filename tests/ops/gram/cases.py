@@ -65,12 +65,14 @@ class Case:
         return self.name
 
 
-def _gram(name: str, weight: tuple[int, ...] | None = None, x: tuple[int, ...] = (2, 3, 3, 4), **options) -> Case:
-    return Case(f"gram-{name}", "gram_matrix", {"x": x} | ({"weight": weight} if weight else {}), options)
+def _gram(name: str, pixel_weight: tuple[int, ...] | None = None, x: tuple[int, ...] = (2, 3, 3, 4), **options) -> Case:
+    return Case(
+        f"gram-{name}", "gram_matrix", {"x": x} | ({"pixel_weight": pixel_weight} if pixel_weight else {}), options
+    )
 
 
-def _cross(name: str, weight: tuple[int, ...] | None = None, **options) -> Case:
-    shapes = {"x": (2, 3, 2, 3), "y": (2, 4, 2, 3)} | ({"weight": weight} if weight else {})
+def _cross(name: str, pixel_weight: tuple[int, ...] | None = None, **options) -> Case:
+    shapes = {"x": (2, 3, 2, 3), "y": (2, 4, 2, 3)} | ({"pixel_weight": pixel_weight} if pixel_weight else {})
     return Case(f"cross-{name}", "cross_gram", shapes, options)
 
 
@@ -87,23 +89,23 @@ CASES = [
     _gram("positions", x=(2, 3, 5)),
     _gram("centered", centered=True),
     _gram("batch-of-one", x=(1, 2, 7)),
-    _gram("weight-rows", weight=(2, 12)),
-    _gram("weight-image", weight=(3, 4)),
-    _gram("weight-maps", weight=(2, 1, 3, 4), normalize="chw"),
-    _gram("weight-shared", weight=(1, 1, 3, 4), normalize="none"),
-    _gram("weight-number", weight=(2, 1, 3, 4), normalize=2.5),
-    _gram("weight-centered", weight=(2, 1, 3, 4), centered=True),
-    _gram("regions", weight=(2, 2, 3, 4)),
-    _gram("regions-shared", weight=(1, 3, 3, 4), normalize="chw"),
-    _gram("regions-positions", weight=(2, 2, 5), x=(2, 3, 5), normalize="none"),
-    _gram("regions-centered", weight=(2, 2, 3, 4), centered=True),
+    _gram("weight-rows", pixel_weight=(2, 12)),
+    _gram("weight-image", pixel_weight=(3, 4)),
+    _gram("weight-maps", pixel_weight=(2, 1, 3, 4), normalize="chw"),
+    _gram("weight-shared", pixel_weight=(1, 1, 3, 4), normalize="none"),
+    _gram("weight-number", pixel_weight=(2, 1, 3, 4), normalize=2.5),
+    _gram("weight-centered", pixel_weight=(2, 1, 3, 4), centered=True),
+    _gram("regions", pixel_weight=(2, 2, 3, 4)),
+    _gram("regions-shared", pixel_weight=(1, 3, 3, 4), normalize="chw"),
+    _gram("regions-positions", pixel_weight=(2, 2, 5), x=(2, 3, 5), normalize="none"),
+    _gram("regions-centered", pixel_weight=(2, 2, 3, 4), centered=True),
     _cross("hw"),
     _cross("none", normalize="none"),
     _cross("chw", normalize="chw"),
     _cross("number", normalize=2.5),
-    _cross("weight", weight=(2, 1, 2, 3)),
-    _cross("weight-chw", weight=(2, 6), normalize="chw"),
-    _cross("regions", weight=(2, 2, 2, 3)),
+    _cross("weight", pixel_weight=(2, 1, 2, 3)),
+    _cross("weight-chw", pixel_weight=(2, 6), normalize="chw"),
+    _cross("regions", pixel_weight=(2, 2, 2, 3)),
     _loss("default"),
     _loss("target-one", target=(1, 3, 3), reduction="sum", scale="mean"),
     _loss("target-batch", target=(2, 3, 3), reduction="none", scale="sum"),

@@ -132,7 +132,7 @@ class StyleNetwork(nn.Module):
     """Every Gram function once."""
 
     def forward(self, x, weight, target):
-        gram = ops.gram_matrix(x, weight=weight, centered=True)
+        gram = ops.gram_matrix(x, pixel_weight=weight, centered=True)
         cross = ops.cross_gram(x, x[:, :2], "chw")
         return gram, cross, ops.gram_mse_loss(x, target, 2.0, pixel_weight=weight)
 

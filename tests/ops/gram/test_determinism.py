@@ -57,7 +57,12 @@ class TestSymmetry:
         rows = random_tensor(2, channels, positions, dtype=dtype, device=device)
         weight = random_tensor(2, 3, positions, device=device, seed=1).abs()
         for x in (rows, rows.mT.contiguous().mT):
-            for options in ({}, {"centered": True}, {"weight": weight}, {"weight": weight, "centered": True}):
+            for options in (
+                {},
+                {"centered": True},
+                {"pixel_weight": weight},
+                {"pixel_weight": weight, "centered": True},
+            ):
                 gram = ops.gram_matrix(x, **options)
                 assert torch.equal(gram, gram.mT)
 

@@ -44,12 +44,12 @@ WRONG_KIND = {
     "x sparse": (call("gram_matrix", sparse((2, 3, 4))), "expected a dense x, got layout torch.sparse_coo"),
     "y int": (call("cross_gram", X, X.int()), f"expected y of dtype {FLOATING}, got torch.int32"),
     "y dtype": (call("cross_gram", X, X.double()), "expected y of dtype torch.float32 like x, got torch.float64"),
-    "weight list": (call("gram_matrix", X, weight=[1.0]), "expected weight a torch.Tensor, got list"),
+    "weight list": (call("gram_matrix", X, pixel_weight=[1.0]), "expected pixel_weight a torch.Tensor, got list"),
     "weight int": (
-        call("gram_matrix", X, weight=torch.ones(4, 5).int()),
-        f"expected weight of dtype {FLOATING} or bool, got torch.int32",
+        call("gram_matrix", X, pixel_weight=torch.ones(4, 5).int()),
+        f"expected pixel_weight of dtype {FLOATING} or bool, got torch.int32",
     ),
-    "weight sparse": (call("gram_matrix", X, weight=sparse((4, 5))), "expected a dense weight, got layout"),
+    "weight sparse": (call("gram_matrix", X, pixel_weight=sparse((4, 5))), "expected a dense pixel_weight, got layout"),
     "pixel_weight complex": (
         call("gram_mse_loss", X, TARGET, pixel_weight=torch.ones(4, 5) * 1j),
         f"expected pixel_weight of dtype {FLOATING} or bool, got torch.complex64",
@@ -86,26 +86,38 @@ WRONG_VALUE = {
     "y positions": (call("cross_gram", X, X.mT), "and the positions of x [2, 3, 4, 5], got [2, 3, 5, 4]"),
     "y flat": (call("cross_gram", X, ROWS), "and the positions of x [2, 3, 4, 5], got [2, 3, 20]"),
     "y device": (call("cross_gram", X, X.to("meta")), "expected y on cpu like x, got meta"),
-    "weight 1-D": (call("gram_matrix", X, weight=torch.ones(20)), f"expected weight {WEIGHTS} [20]"),
-    "weight transposed": (call("gram_matrix", X, weight=torch.ones(5, 4)), f"expected weight {WEIGHTS} [5, 4]"),
-    "weight batch": (call("gram_matrix", X, weight=torch.ones(3, 20)), f"expected weight {WEIGHTS} [3, 20]"),
-    "weight maps": (
-        call("cross_gram", X, X, weight=torch.ones(3, 1, 4, 5)),
-        f"expected weight {WEIGHTS} [3, 1, 4, 5]",
+    "weight 1-D": (call("gram_matrix", X, pixel_weight=torch.ones(20)), f"expected pixel_weight {WEIGHTS} [20]"),
+    "weight transposed": (
+        call("gram_matrix", X, pixel_weight=torch.ones(5, 4)),
+        f"expected pixel_weight {WEIGHTS} [5, 4]",
     ),
-    "weight 3-D": (call("gram_matrix", X, weight=torch.ones(2, 4, 5)), f"expected weight {WEIGHTS} [2, 4, 5]"),
+    "weight batch": (
+        call("gram_matrix", X, pixel_weight=torch.ones(3, 20)),
+        f"expected pixel_weight {WEIGHTS} [3, 20]",
+    ),
+    "weight maps": (
+        call("cross_gram", X, X, pixel_weight=torch.ones(3, 1, 4, 5)),
+        f"expected pixel_weight {WEIGHTS} [3, 1, 4, 5]",
+    ),
+    "weight 3-D": (
+        call("gram_matrix", X, pixel_weight=torch.ones(2, 4, 5)),
+        f"expected pixel_weight {WEIGHTS} [2, 4, 5]",
+    ),
     "weight no region": (
-        call("gram_matrix", X, weight=torch.ones(2, 0, 4, 5)),
-        f"expected weight {WEIGHTS} [2, 0, 4, 5]",
+        call("gram_matrix", X, pixel_weight=torch.ones(2, 0, 4, 5)),
+        f"expected pixel_weight {WEIGHTS} [2, 0, 4, 5]",
     ),
     "weight image for rows": (
-        call("gram_matrix", ROWS, weight=torch.ones(4, 5)),
+        call("gram_matrix", ROWS, pixel_weight=torch.ones(4, 5)),
         "for features [B,C,M]) for x [2, 3, 20], got [4, 5]",
     ),
-    "weight device": (call("gram_matrix", X, weight=torch.ones(4, 5, device="meta")), "expected weight on cpu"),
+    "weight device": (
+        call("gram_matrix", X, pixel_weight=torch.ones(4, 5, device="meta")),
+        "expected pixel_weight on cpu",
+    ),
     "weight negative": (
-        call("gram_matrix", X, weight=torch.linspace(-1.5, 9, 20).view(4, 5)),
-        "expected weight without negative values, got -1.5",
+        call("gram_matrix", X, pixel_weight=torch.linspace(-1.5, 9, 20).view(4, 5)),
+        "expected pixel_weight without negative values, got -1.5",
     ),
     "pixel_weight shape": (
         call("gram_mse_loss", X, TARGET, pixel_weight=torch.ones(20)),
@@ -165,12 +177,12 @@ def test_message(module, error, call, message):
 def test_not_a_number_in_a_weight_is_no_negative_weight(module):
     weight = torch.ones(4, 5)
     weight[0, 0] = math.nan
-    assert module.gram_matrix(X, weight=weight).isnan().all()
+    assert module.gram_matrix(X, pixel_weight=weight).isnan().all()
 
 
 @FUSED_AND_PLAIN
 def test_negative_zero_is_no_negative_weight(module):
-    assert torch.equal(module.gram_matrix(X, weight=-torch.zeros(4, 5)), torch.zeros(2, 3, 3))
+    assert torch.equal(module.gram_matrix(X, pixel_weight=-torch.zeros(4, 5)), torch.zeros(2, 3, 3))
 
 
 class TestPrivateOperators:

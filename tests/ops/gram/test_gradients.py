@@ -51,7 +51,7 @@ def test_numerical_derivatives_of_odd_sizes(channels, positions, centered, devic
 
     assert gradcheck(loss, (x, target), fast_mode=True)
     assert gradgradcheck(loss, (x, target), fast_mode=True)
-    assert gradcheck(lambda x: ops.gram_matrix(x, 3.0, weight=weight, centered=centered), x, fast_mode=True)
+    assert gradcheck(lambda x: ops.gram_matrix(x, 3.0, pixel_weight=weight, centered=centered), x, fast_mode=True)
 
 
 @BY_CASE
@@ -128,7 +128,7 @@ class TestSavedBytes:
             ops.gram_matrix(x, centered=True)
         assert saved.bytes == 0
         with Saved(x, weight) as saved:
-            ops.gram_matrix(x, weight=weight)
+            ops.gram_matrix(x, pixel_weight=weight)
         assert saved.bytes == 0
 
     def test_cross_gram(self, device, dtype, memory_format):

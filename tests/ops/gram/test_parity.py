@@ -69,14 +69,14 @@ class TestParity:
     def test_guided_gram(self, module, arrays, dtype, scale):
         guides = (arrays["guides"].square() * scale).to(dtype)
         x = arrays["x"][:1].to(dtype)
-        assert_parity(module.gram_matrix(x, weight=guides[None]), arrays["guided_gram"], dtype)
+        assert_parity(module.gram_matrix(x, pixel_weight=guides[None]), arrays["guided_gram"], dtype)
         for guide, expected in zip(guides, arrays["guided_gram"], strict=True):
-            assert_parity(module.gram_matrix(x, weight=guide), expected, dtype)
+            assert_parity(module.gram_matrix(x, pixel_weight=guide), expected, dtype)
 
     def test_guided_gram_of_normalized_guides(self, module, arrays, dtype):
         weight = arrays["guides_norm"].square().to(dtype)[None]
         positions = weight[0, 0].numel()
-        gram = module.gram_matrix(arrays["x"][:1].to(dtype), positions, weight=weight)
+        gram = module.gram_matrix(arrays["x"][:1].to(dtype), positions, pixel_weight=weight)
         assert_parity(gram, arrays["guided_gram"], dtype)
 
     def test_loss_of_pytorch_neural_style_transfer(self, module, arrays, dtype):

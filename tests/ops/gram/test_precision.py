@@ -45,7 +45,7 @@ class TestManyPositions:
         x = relu_features(1, channels, 1 << 20, device=device)
         expected = exact_gram(x)
         assert relative_error(ops.gram_matrix(x), expected) <= 1e-6
-        assert relative_error(ops.gram_matrix(x, weight=torch.ones(1, 1 << 20, device=device)), expected) <= 1e-6
+        assert relative_error(ops.gram_matrix(x, pixel_weight=torch.ones(1, 1 << 20, device=device)), expected) <= 1e-6
         assert relative_error(ops.gram_matrix(x.mT.contiguous().mT), expected) <= 1e-6
 
     @pytest.mark.slow
@@ -85,7 +85,7 @@ class TestCentered:
         expected = deviation @ deviation.mT / x.shape[-1]
         assert relative_error(ops.gram_matrix(x, centered=True), expected) <= 1e-4
         weight = torch.ones(1, x.shape[-1], device=device)
-        assert relative_error(ops.gram_matrix(x, centered=True, weight=weight), expected) <= 1e-4
+        assert relative_error(ops.gram_matrix(x, centered=True, pixel_weight=weight), expected) <= 1e-4
 
     def test_constant_features(self, device):
         x = torch.full((1, 5, 10_007), 1234.567, device=device)

@@ -62,10 +62,10 @@ class TestTensorCores:
         else:
             assert value <= 1e-6 and gradient <= 5e-6
 
-    @pytest.mark.parametrize("options", [{"centered": True}, {"weight": True}], ids=str)
+    @pytest.mark.parametrize("options", [{"centered": True}, {"pixel_weight": True}], ids=str)
     def test_weighted_and_centred_features_are_never_rounded(self, device, allow_tf32, layout, shape, options):
         x = LAYOUTS[layout](random_tensor(*shape, dtype=torch.float32, device=device))
-        if "weight" in options:
-            options = {"weight": random_tensor(shape[0], shape[2], device=device, seed=1).abs()}
+        if "pixel_weight" in options:
+            options = {"pixel_weight": random_tensor(shape[0], shape[2], device=device, seed=1).abs()}
         gram = ops.gram_matrix(x, **options)
         assert relative_error(gram, ops.gram_matrix(x.double(), **options)) <= 1e-6

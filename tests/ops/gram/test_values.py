@@ -40,7 +40,7 @@ def double(tensor):
 def weight_gradient_terms(exact, upstream):
     """Bound of the terms of a pixel weight's gradient, which cancel where a region has few positions."""
     features = [tensor.detach().flatten() for name, tensor in exact.items() if name in ("x", "y")]
-    total = exact["weight"].detach().sum().clamp_min(1)
+    total = exact["pixel_weight"].detach().sum().clamp_min(1)
     largest = [values.abs().max() if values.numel() else 0.0 for values in features]
     return float(upstream.abs().sum() * largest[0] * largest[-1] / total)
 
@@ -60,7 +60,7 @@ def assert_equals_twin(function, tensors, **options):
     expected_grads = torch.autograd.grad(expected, list(exact.values()), upstream)
     for name, actual_grad, expected_grad in zip(tensors, actual_grads, expected_grads, strict=True):
         assert actual_grad.dtype == tensors[name].dtype, name
-        terms = weight_gradient_terms(exact, upstream) if name == "weight" and "target" not in exact else 0.0
+        terms = weight_gradient_terms(exact, upstream) if name == "pixel_weight" and "target" not in exact else 0.0
         assert relative_error(actual_grad, expected_grad, terms) <= GRADIENT[dtype], name
 
 
@@ -80,9 +80,9 @@ class TestAgainstTwin:
     def test_gram_matrix_with_regions(self, device, dtype, shape):
         x = random_tensor(*shape, dtype=dtype, device=device)
         maps = (random_tensor(shape[0], 2, shape[2], device=device, seed=1) - 0.3).clamp_min(0).to(dtype)
-        assert_equals_twin("gram_matrix", {"x": x, "weight": maps}, normalize="chw")
+        assert_equals_twin("gram_matrix", {"x": x, "pixel_weight": maps}, normalize="chw")
         if shape[2] > 1:  # of one position the covariance is zero up to rounding
-            assert_equals_twin("gram_matrix", {"x": x, "weight": maps[:, 0] + 0.25}, centered=True)
+            assert_equals_twin("gram_matrix", {"x": x, "pixel_weight": maps[:, 0] + 0.25}, centered=True)
 
     def test_cross_gram(self, device, dtype, shape):
         x = random_tensor(*shape, dtype=dtype, device=device)
@@ -157,9 +157,9 @@ class TestLayouts:
         x = self.make(shape, layout, dtype, device)
         y = random_tensor(shape[0], 3, *shape[2:], dtype=dtype, device=device, seed=2)
         weight = LAYOUTS[layout](random_tensor(*shape, dtype=dtype, device=device, seed=3).abs())
-        assert_equals_twin("cross_gram", {"x": x, "y": y, "weight": weight[:, :1]})
+        assert_equals_twin("cross_gram", {"x": x, "y": y, "pixel_weight": weight[:, :1]})
         assert_equals_twin("cross_gram", {"x": y, "y": x})
-        assert_equals_twin("gram_matrix", {"x": x, "weight": weight}, normalize="none")
+        assert_equals_twin("gram_matrix", {"x": x, "pixel_weight": weight}, normalize="none")
 
 
 @BY_DTYPE
@@ -171,7 +171,7 @@ def test_expanded_inputs(device, dtype, axes):
     target = random_tensor(1, 5, dtype=dtype, device=device, seed=2).expand(5, 5)
     expanded, weight = x.expand(2, 5, 6, 7), weight.expand(2, 5, 6, 7)
     assert_equals_twin("gram_matrix", {"x": expanded})
-    assert_equals_twin("gram_matrix", {"x": expanded, "weight": weight})
+    assert_equals_twin("gram_matrix", {"x": expanded, "pixel_weight": weight})
     assert_equals_twin("gram_mse_loss", {"x": expanded, "target": target})
     assert_equals_twin("cross_gram", {"x": expanded, "y": expanded[:, :2]})
 
@@ -210,7 +210,7 @@ class TestNothingToSum:
         weight = torch.zeros(2, 2, 4, 5, device=device, dtype=torch.float64)
         weight[0, 1] = 1
         weight.requires_grad_()
-        grams = ops.gram_matrix(x, normalize, weight=weight, centered=centered)
+        grams = ops.gram_matrix(x, normalize, pixel_weight=weight, centered=centered)
         assert torch.equal(grams[:, 0], torch.zeros_like(grams[:, 0]))
         assert torch.equal(grams[1], torch.zeros_like(grams[1]))
         assert grams[0, 1].abs().max() > 0.01
@@ -273,4 +273,4 @@ class TestNonFinite:
         if value != -math.inf:
             weight = torch.ones(1, 70, device=device)
             weight[0, 3] = value
-            assert not ops.gram_matrix(x, weight=weight).isfinite().any()
+            assert not ops.gram_matrix(x, pixel_weight=weight).isfinite().any()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Hashable
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 # Part of the free memory that a run may plan with; the rest covers convolution workspaces and fragmentation.
 USABLE = 0.7
+SMALLEST_PROBE = 64
 
 
 class Cost(NamedTuple):
@@ -99,10 +102,22 @@ def estimate_memory(
     return _cost(extractor).of(at_once) + optimizer_bytes(optimizer, channels * pixels)
 
 
+_KNOWN_COSTS: WeakKeyDictionary[nn.Module, dict[Hashable, Cost]] = WeakKeyDictionary()
+
+
 def _cost(extractor: nn.Module) -> Cost:
+    """The cost of an extractor, measured once for each state of it that makes a difference."""
     stride = getattr(extractor, "stride", 1)
-    smallest = max(64, getattr(extractor, "minimum_size", 1))
-    return measure_cost(extractor, side=-(-smallest // stride) * stride)
+    smallest = max(SMALLEST_PROBE, getattr(extractor, "minimum_size", 1))
+    side = -(-smallest // stride) * stride
+    weights = [*extractor.parameters(), *extractor.buffers()]
+    layout = tuple((weight.dtype, weight.device, weight.shape, weight.stride()) for weight in weights)
+    options = tuple(getattr(extractor, name, None) for name in ("padding", "compute_dtype", "taps"))
+    key = (side, layout, options)
+    known = _KNOWN_COSTS.setdefault(extractor, {})
+    if key not in known:
+        known[key] = measure_cost(extractor, side=side)
+    return known[key]
 
 
 def plan_tile(

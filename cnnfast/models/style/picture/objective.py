@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast.models.style.picture.terms import Term
-from cnnfast.models.style.picture.tiling import TiledPicture, Weights, equal_weights, size_of, streamed
+from cnnfast.models.style.picture.tiling import PixelWeights, TiledPicture, equal_weights, size_of, streamed
 
 # Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
 RELATIVE_FACTOR = 1e6
@@ -27,7 +27,7 @@ class PictureObjective:
     def __init__(self, extractor: nn.Module, terms: dict[str, Term], *, padding: str | None = None) -> None:
         self._extractor = extractor
         self._terms = terms
-        self._weights: Weights = equal_weights
+        self._pixel_weights: PixelWeights = equal_weights
         # Terms of the picture itself.
         self._pixel_terms: dict[str, Callable[[Tensor], Tensor]] = {}
         self._sample_padding: str | None = getattr(extractor, "padding", None)
@@ -82,14 +82,14 @@ class PictureObjective:
     def _of_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         if self._tile is not None:
             tiled = self._tiled(periodic=self.periodic)
-            loss, gradient, self._values = tiled.evaluate(image, self._terms, self._weights)
+            loss, gradient, self._values = tiled.evaluate(image, self._terms, self._pixel_weights)
             return loss, gradient
         leaf = image.detach().requires_grad_(True)
         found = {}
         for layer, maps in streamed(self._extractor, leaf):
             for name, term in self._terms.items():
                 if term.layer == layer:
-                    found[name] = term.whole(maps, self._weights(layer, size_of(maps)))
+                    found[name] = term.whole(maps, self._pixel_weights(layer, size_of(maps)))
         values = {name: found[name] for name in self._terms}
         self._values = {name: value.detach() for name, value in values.items()}
         loss = torch.stack(list(values.values())).sum()

@@ -24,22 +24,22 @@ class Part(NamedTuple):
 
     Attributes:
         features: [1,C,h,w].
-        weight: how much each position counts, [1,R,h,w] for R regions; None: 1.
+        pixel_weight: weight of every position, [1,R,h,w] for R regions; None: 1.
         rows: where the part lies in the whole map.
         columns: likewise.
     """
 
     features: Tensor
-    weight: Tensor | None
+    pixel_weight: Tensor | None
     rows: slice
     columns: slice
 
     @property
     def total(self) -> Tensor:
-        """Sum of the weights, [R]."""
-        if self.weight is None:
+        """Sum of the pixel weights, [R]."""
+        if self.pixel_weight is None:
             return torch.tensor([float(self.features.shape[-2:].numel())], device=self.features.device)
-        return self.weight.sum((0, 2, 3))
+        return self.pixel_weight.sum((0, 2, 3))
 
 
 class Term(ABC):
@@ -54,8 +54,8 @@ class Term(ABC):
         self.layer, self.label = layer, label
 
     @abstractmethod
-    def whole(self, features: Tensor, weight: Tensor | None) -> Tensor:
-        """The value, a scalar, for a whole map [1,C,h,w] and its weights [1,R,h,w]."""
+    def whole(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
+        """The value, a scalar, for a whole map [1,C,h,w] and its pixel weights [1,R,h,w]."""
 
     @abstractmethod
     def sums(self, part: Part) -> list[Tensor]:
@@ -102,13 +102,13 @@ class GramTerm(StatisticTerm):
         super().__init__(layer, f"layer {layer}")
         self.loss: StyleLoss = loss
 
-    def whole(self, features: Tensor, weight: Tensor | None) -> Tensor:
+    def whole(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
         """The value for a whole map."""
-        return self.loss(features, weight)
+        return self.loss(features, pixel_weight)
 
     def sums(self, part: Part) -> list[Tensor]:
         """Gram matrices [R,C,C] and numbers of positions [R]."""
-        return [_regions(gram_matrix(part.features, "none", weight=part.weight)), part.total]
+        return [_regions(gram_matrix(part.features, "none", pixel_weight=part.pixel_weight)), part.total]
 
     def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
         """The value from Gram matrices and numbers of positions."""
@@ -151,9 +151,9 @@ class MomentsTerm(StatisticTerm):
         self.loss: WassersteinStyleLoss = loss
         self._origin: Tensor | None = None
 
-    def whole(self, features: Tensor, weight: Tensor | None) -> Tensor:
+    def whole(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
         """The value for a whole map."""
-        return self.loss(features, weight)
+        return self.loss(features, pixel_weight)
 
     def sums(self, part: Part) -> list[Tensor]:
         """Second moments [R,C,C] and first moments [R,C] around the origin, and numbers of positions [R]."""
@@ -161,9 +161,10 @@ class MomentsTerm(StatisticTerm):
         if self._origin is None:
             self._origin = features.detach().mean((0, 2, 3))
         centred = features - self._origin.view(1, -1, 1, 1)
-        weight = torch.ones_like(centred[:, :1]) if part.weight is None else part.weight.to(centred.dtype)
+        ones = torch.ones_like(centred[:, :1])
+        weight = ones if part.pixel_weight is None else part.pixel_weight.to(centred.dtype)
         first = torch.einsum("bchw,brhw->rc", centred, weight)
-        return [_regions(gram_matrix(centred, "none", weight=part.weight)), first, part.total]
+        return [_regions(gram_matrix(centred, "none", pixel_weight=part.pixel_weight)), first, part.total]
 
     def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
         """The value from the moments."""
@@ -205,7 +206,7 @@ class ContentTerm(Term):
         super().__init__(layer, f"content layer {layer}")
         self.loss = loss
 
-    def whole(self, features: Tensor, weight: Tensor | None) -> Tensor:
+    def whole(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
         """The value for a whole map; regions do not matter."""
         return self.loss(features)
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from cnnfast.models.style.picture.terms import Part, Term
 
 Extractor = Callable[[Tensor], dict[str, Tensor]]
-# The weights [1,R,h,w] of a layer's whole map of (h, w) positions; None: 1.
-Weights = Callable[[str, tuple[int, int]], Tensor | None]
+# Maps a layer and the (h, w) of its feature map to pixel weights [1,R,h,w]; None: 1.
+PixelWeights = Callable[[str, tuple[int, int]], Tensor | None]
 
 
 class Span(NamedTuple):
@@ -94,38 +94,38 @@ class TiledPicture:
         self._extractor = extractor
         self._tile, self._halo, self._stride, self._periodic = tile, halo, stride, periodic
 
-    def parts(self, image: Tensor, layers: Iterable[str], weights: Weights) -> Iterator[dict[str, Part]]:
-        """Of every tile of an image [1,3,H,W], the parts of some layers, which may have weights [1,R,h,w]."""
+    def parts(self, image: Tensor, layers: Iterable[str], pixel_weights: PixelWeights) -> Iterator[dict[str, Part]]:
+        """Of every tile of an image [1,3,H,W], the parts of some layers, which may have pixel weights [1,R,h,w]."""
         for tile in self._tiles(image):
-            yield dict(self._parts(self._read(image, *tile), *tile, image, layers, weights))
+            yield dict(self._parts(self._read(image, *tile), *tile, image, layers, pixel_weights))
 
-    def sums(self, image: Tensor, terms: Mapping[str, Term], weights: Weights) -> dict[str, list[Tensor]]:
+    def sums(self, image: Tensor, terms: Mapping[str, Term], pixel_weights: PixelWeights) -> dict[str, list[Tensor]]:
         """Of every term, what its value depends on, added up over the image [1,3,H,W]."""
         with torch.no_grad():
             totals: dict[str, list[Tensor]] = {}
             layers = {term.layer for term in terms.values()}
-            for parts in self.parts(image, layers, weights):
+            for parts in self.parts(image, layers, pixel_weights):
                 for name, term in terms.items():
                     sums = term.sums(parts[term.layer])
                     totals[name] = [a + b for a, b in zip(totals[name], sums, strict=True)] if name in totals else sums
         return totals
 
     def evaluate(
-        self, image: Tensor, terms: Mapping[str, Term], weights: Weights
+        self, image: Tensor, terms: Mapping[str, Term], pixel_weights: PixelWeights
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Sum of the terms (scalar), its gradient [1,3,H,W] and every term's value, of an image [1,3,H,W]."""
         image = image.detach()
         gradient = torch.zeros_like(image, memory_format=torch.contiguous_format)
         tiles = self._tiles(image)
         if len(tiles) == 1:
-            leaf, own = self._own_sums(image, tiles[0], terms, weights)
+            leaf, own = self._own_sums(image, tiles[0], terms, pixel_weights)
             values = {name: term.of_sums(own[name]) for name, term in terms.items()}
             (part,) = torch.autograd.grad(torch.stack(list(values.values())).sum(), leaf)
             self._add(gradient, *tiles[0], part)
         else:
-            values, slopes = _slopes(terms, self.sums(image, terms, weights))
+            values, slopes = _slopes(terms, self.sums(image, terms, pixel_weights))
             for tile in tiles:
-                leaf, own = self._own_sums(image, tile, terms, weights)
+                leaf, own = self._own_sums(image, tile, terms, pixel_weights)
                 pairs = [pair for name in terms for pair in zip(own[name], slopes[name], strict=True)]
                 # Numbers of positions have no gradient, and not every sum matters to every loss.
                 sums, cotangents = zip(*((s, g) for s, g in pairs if s.requires_grad and g is not None), strict=True)
@@ -141,26 +141,26 @@ class TiledPicture:
         return [(rows, columns) for rows in cut[0] for columns in cut[1]]
 
     def _own_sums(
-        self, image: Tensor, tile: tuple[Span, Span], terms: Mapping[str, Term], weights: Weights
+        self, image: Tensor, tile: tuple[Span, Span], terms: Mapping[str, Term], pixel_weights: PixelWeights
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """A tile as a leaf, and its share of every term's sums."""
         leaf = self._read(image, *tile).clone().requires_grad_(True)
         own: dict[str, list[Tensor]] = {}
-        for layer, part in self._parts(leaf, *tile, image, {term.layer for term in terms.values()}, weights):
+        for layer, part in self._parts(leaf, *tile, image, {term.layer for term in terms.values()}, pixel_weights):
             own |= {name: term.sums(part) for name, term in terms.items() if term.layer == layer}
         return leaf, own
 
     def _parts(
-        self, read: Tensor, rows: Span, columns: Span, image: Tensor, layers: Iterable[str], weights: Weights
+        self, read: Tensor, rows: Span, columns: Span, image: Tensor, layers: Iterable[str], pixel_weights: PixelWeights
     ) -> Iterator[tuple[str, Part]]:
         whole = slice(None)
         for name, features in streamed(self._extractor, read):
             if name not in layers:
                 continue
             if self._tile is None:
-                yield name, Part(features, weights(name, size_of(features)), whole, whole)
+                yield name, Part(features, pixel_weights(name, size_of(features)), whole, whole)
             else:
-                yield name, _interior(features, rows, columns, size_of(image), self._stride, name, weights)
+                yield name, _interior(features, rows, columns, size_of(image), self._stride, name, pixel_weights)
 
     def _read(self, image: Tensor, rows: Span, columns: Span) -> Tensor:
         if not self._periodic:
@@ -194,7 +194,13 @@ def size_of(maps: Tensor) -> tuple[int, int]:
 
 
 def _interior(
-    features: Tensor, rows: Span, columns: Span, size: tuple[int, int], stride: int, layer: str, weights: Weights
+    features: Tensor,
+    rows: Span,
+    columns: Span,
+    size: tuple[int, int],
+    stride: int,
+    layer: str,
+    pixel_weights: PixelWeights,
 ) -> Part:
     """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
     inner, outer, shares, whole = [], [], [], []
@@ -205,7 +211,7 @@ def _interior(
         whole.append(side // step)
         starts = torch.arange(span.start // step, span.stop // step, device=features.device) * step
         shares.append(((side - starts) / step).clamp(0, 1))
-    weight = weights(layer, (whole[0], whole[1]))
+    weight = pixel_weights(layer, (whole[0], whole[1]))
     if weight is not None:
         weight = weight[..., outer[0], outer[1]]
     elif rows.stop > size[0] or columns.stop > size[1]:

@@ -43,10 +43,10 @@ class TextureObjective(PictureObjective):
         """Take the targets from a sample [3,h,w], its pixels weighted by [h,w] if given."""
         self._pad(self._sample_padding)
 
-        def weights(layer: str, size: tuple[int, int]) -> Tensor | None:
+        def pixel_weights(layer: str, size: tuple[int, int]) -> Tensor | None:
             return None if pixel_weight is None else functional.adaptive_avg_pool2d(pixel_weight[None, None], size)
 
-        sums = self._tiled().sums(self._sample(sample), self._terms, weights)
+        sums = self._tiled().sums(self._sample(sample), self._terms, pixel_weights)
         self._pad(self._padding)
         for name, term in self._grams.items():
             term.capture([(torch.ones_like(sums[name][1]), sums[name])])

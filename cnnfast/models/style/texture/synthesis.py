@@ -190,17 +190,17 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
         level = self._plan[index]
         sample = resize(self._sample, level.sample)
         start = self._first_picture(level) if picture is None else resize(picture.clamp(0, 1), level.picture)
-        weight = self.pixel_weight
-        if weight is not None:
-            weight = resize(weight[None], level.sample, mode="area")[0]
+        pixel_weight = self.pixel_weight
+        if pixel_weight is not None:
+            pixel_weight = resize(pixel_weight[None], level.sample, mode="area")[0]
         stride = getattr(self._network, "stride", 1)
         tile = self._tiles[index]
         if tile is None and self._settings.tileable and any(side % stride for side in level.picture):
             # The network would drop the last incomplete stride; read as one tile the picture continues periodically.
             tile = max(level.picture)
         self._objective.use_tiles(tile, halo=getattr(self._network, "halo", 0), stride=stride)
-        self._objective.capture(sample.expand(3, -1, -1), weight)
-        colours = _counted(sample, weight)
+        self._objective.capture(sample.expand(3, -1, -1), pixel_weight)
+        colours = _counted(sample, pixel_weight)
         return build_optimizer(
             self._settings,
             start.to(sample.device),
@@ -247,6 +247,6 @@ def _check_pixel_weight(pixel_weight: Tensor, sample: Tensor) -> Tensor:
     return pixel_weight.to(sample.device, torch.float32)
 
 
-def _counted(sample: Tensor, weight: Tensor | None) -> Tensor:
+def _counted(sample: Tensor, pixel_weight: Tensor | None) -> Tensor:
     """The pixels that count: the sample [C,h,w], or those with a weight above 0 as [C,1,pixels]."""
-    return sample if weight is None else sample[:, weight > 0][:, None]
+    return sample if pixel_weight is None else sample[:, pixel_weight > 0][:, None]

@@ -12,7 +12,7 @@ from cnnfast.features.preprocessing import InputConvention
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss, WassersteinStyleLoss
 from cnnfast.models.style.picture.objective import PictureObjective
 from cnnfast.models.style.picture.terms import ContentTerm, GramTerm, MomentsTerm, StatisticTerm, Term
-from cnnfast.models.style.picture.tiling import Weights, equal_weights
+from cnnfast.models.style.picture.tiling import PixelWeights, equal_weights
 from cnnfast.models.style.transfer.presets import StylePreset
 from cnnfast.models.style.transfer.regions import Guides, StyleRegions
 
@@ -86,10 +86,10 @@ class StyleObjective(PictureObjective):
             raise ValueError(
                 f"stylize: expected positions in the regions of some style layer, got none ({kind} guides)"
             )
-        self._weights = guides
+        self._pixel_weights = guides
         self._captured()
 
-    def _guides(self, masks: Tensor | None, kind: str) -> Weights:
+    def _guides(self, masks: Tensor | None, kind: str) -> PixelWeights:
         return equal_weights if masks is None else Guides(masks, kind, self._extractor)
 
     def _style_term(self, layer: str) -> StatisticTerm:
@@ -110,9 +110,9 @@ class StyleObjective(PictureObjective):
         return self._preset.unit * (sum(convention.std) / 3) / convention.unit
 
     def _capture_content(
-        self, content: Tensor, guides: Weights, layers: Iterable[str]
+        self, content: Tensor, guides: PixelWeights, layers: Iterable[str]
     ) -> tuple[dict[str, Term], dict[str, Tensor]]:
-        """Content terms with their targets, and of the style layers the sum of every region's weights, [R]."""
+        """Content terms with their targets, and of the style layers the sum of every region's pixel weights, [R]."""
         shares = {layer: share for layer, share in self._factors.content_layers.items() if share}
         lines: dict[str, dict[int, list[Tensor]]] = {layer: {} for layer in shares}
         totals: dict[str, Tensor] = {}

@@ -88,7 +88,7 @@ def _check_masks(whose: str, masks: object, size: tuple[int, int]) -> Tensor:
 
 
 class Guides:
-    r"""Weights of the positions of every layer for R masks of a picture.
+    r"""Pixel weights of every layer for R masks of a picture.
 
     Called with a layer and the (height, width) of its map, an instance returns [1,R,height,width]: the squares of the
     guides T_r, so that a weighted Gram matrix is :math:`\sum_k T_{rk}^2 F_k F_k^T / \sum_k T_{rk}^2`.
@@ -124,7 +124,7 @@ class Guides:
         self._known = {key: value for key, value in self._known.items() if key[0] != layer}
 
     def __call__(self, layer: str, size: tuple[int, int]) -> Tensor:
-        """Weights [1,R,h,w] for a layer's map of (h, w) positions."""
+        """Pixel weights [1,R,h,w] for a layer's map of (h, w) positions."""
         key = layer, size
         if key not in self._known:
             guides = self._guides(layer, size).square()

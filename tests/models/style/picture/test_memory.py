@@ -1,9 +1,14 @@
 """Memory estimates and the choice of tiles."""
 
+import copy
+import gc
+import weakref
+
 import pytest
 import torch
 
 from cnnfast.features.choice import RandomFilterFeatures, VGGFeatures
+from cnnfast.models.style.picture import memory
 from cnnfast.models.style.picture.memory import Cost, choose_tile, estimate_memory, free_memory, measure_cost, plan_tile
 from cnnfast.weights import VGGWeights
 
@@ -38,6 +43,30 @@ def test_estimate_grows_with_pixels_and_shrinks_with_adam(vgg):
     assert estimate_memory(vgg, 512, 512) > 3.9 * estimate_memory(vgg, 256, 256) - 10**6
     assert estimate_memory(vgg, 512, 512, optimizer="adam") < estimate_memory(vgg, 512, 512)
     assert estimate_memory(vgg, 512, 512, channels=1) < estimate_memory(vgg, 512, 512)
+
+
+def test_cost_is_measured_once_for_a_network_and_its_options(vgg, monkeypatch):
+    measured = []
+    monkeypatch.setattr(memory, "measure_cost", lambda *args, **options: measured.append(args) or Cost(1, 2.0))
+    plan_tile("f", vgg, (200, 200), "auto", "lbfgs", channels=3)
+    for size in (128, 256):
+        estimate_memory(vgg, size, size)
+    assert len(measured) == 1
+    vgg.set_padding("reflect")
+    estimate_memory(vgg, 128, 128)
+    vgg.compute_dtype = torch.bfloat16
+    estimate_memory(vgg, 128, 128)
+    estimate_memory(copy.deepcopy(vgg), 128, 128)
+    assert len(measured) == 4
+
+
+def test_a_measured_network_can_be_freed(vgg):
+    network = copy.deepcopy(vgg)
+    estimate_memory(network, 64, 64)
+    gone = weakref.ref(network)
+    del network
+    gc.collect()
+    assert gone() is None
 
 
 def test_chosen_tile_is_the_largest_that_fits():
