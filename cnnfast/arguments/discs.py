@@ -21,6 +21,7 @@ from cnnfast.arguments.checks import (
     check_word,
     has_values,
 )
+from cnnfast.arguments.distance import bin_count, whole_radius
 
 MAX_RADIUS = 32767
 UNIONS = ("sum", "noisy_or", "max")
@@ -33,15 +34,19 @@ def bin_radii(R: int, K: int) -> tuple[int, ...]:
     .. math::
         \rho_n = \lfloor (n - 1) R / K \rfloor, \qquad n = 1..K
 
-    Bin n = ceil(D K / R) holds the distances D of which rho_n + 1 is the smallest, and a disc of radius D - 1 around a
-    pixel at distance D from the background is the largest closed one that touches no background.
+    The smallest distance D in bin n = ceil(D K / R) is rho_n + 1, and a closed disc of radius D - 1 is the largest one
+    around a pixel at distance D that does not touch the background.
 
     Args:
-        R: distance at which the bins end, as in `mask_to_bins`.
-        K: number of bins, 1 <= K <= R.
+        R: distance at which the bins end, 1 to 255, as in `mask_to_bins`.
+        K: number of bins, 1 to R.
 
     Returns:
         K radii, rising from 0: the ``radii`` of `disc_sum`, `disc_union` and `inverse_distance_transform`.
+
+    Raises:
+        TypeError: R or K is not a whole number.
+        ValueError: R or K is out of range.
 
     Source: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.1.
 
@@ -54,6 +59,8 @@ def bin_radii(R: int, K: int) -> tuple[int, ...]:
         >>> torch.equal(disc_union(mask_to_bins(mask, 9, 5), bin_radii(9, 5), pad=0), mask)
         True
     """
+    R = whole_radius("bin_radii", R)
+    K = bin_count("bin_radii", K, R)
     return tuple(n * R // K for n in range(K))
 
 

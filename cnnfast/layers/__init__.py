@@ -3,8 +3,6 @@
 from cnnfast.layers.distance import BinsToMask, InverseDistanceTransform, MaskToBins
 from cnnfast.layers.style import (
     ContentLoss,
-    MeanFeatureLoss,
-    ScaledMSELoss,
     StyleLoss,
     TextureLoss,
     TVLoss,
@@ -16,8 +14,6 @@ __all__ = [
     "ContentLoss",
     "InverseDistanceTransform",
     "MaskToBins",
-    "MeanFeatureLoss",
-    "ScaledMSELoss",
     "StyleLoss",
     "TVLoss",
     "TextureLoss",

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments import discs as arguments
+from cnnfast.arguments.discs import bin_radii
 from cnnfast.ops import _discs_registrations as registered
 from cnnfast.ops._routing import takes_twin
 from cnnfast.reference import discs as twin
 
-__all__ = ["disc_sum", "disc_union", "inverse_distance_transform"]
+__all__ = ["bin_radii", "disc_sum", "disc_union", "inverse_distance_transform"]
 
 
 def disc_sum(B: Tensor, radii: Sequence[int], weight: Tensor | None = None, *, pad: int | None = None) -> Tensor:

@@ -1,16 +1,16 @@
 """The operators of `cnnfast.ops` in plain PyTorch: same names, same signatures, any device, any order of derivative."""
 
-from cnnfast.reference.discs import disc_sum, disc_union, inverse_distance_transform
-from cnnfast.reference.distance import mask_to_bins, truncated_distance_transform
-from cnnfast.reference.gram import cross_gram, gram_matrix, gram_mse_loss
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "cross_gram",
-    "disc_sum",
-    "disc_union",
-    "gram_matrix",
-    "gram_mse_loss",
-    "inverse_distance_transform",
-    "mask_to_bins",
-    "truncated_distance_transform",
-]
+from cnnfast._families import public_functions
+
+_functions = public_functions(__name__, __path__)
+globals().update(_functions)
+__all__ = list(_functions)
+
+if TYPE_CHECKING:  # for type checkers and editors, which cannot find the modules; a family without a line here is Any
+    from cnnfast.reference.discs import *  # noqa: F403
+    from cnnfast.reference.distance import *  # noqa: F403
+    from cnnfast.reference.gram import *  # noqa: F403
+
+    def __getattr__(name: str) -> Any: ...

@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from cnnfast.arguments import discs as arguments
 from cnnfast.arguments.checks import accumulation_dtype
+from cnnfast.arguments.discs import bin_radii
 from cnnfast.reference._autocast import without_autocast
+
+__all__ = ["bin_radii", "disc_sum", "disc_union", "inverse_distance_transform"]
 
 
 def disc_sum(B: Tensor, radii: Sequence[int], weight: Tensor | None = None, *, pad: int | None = None) -> Tensor:

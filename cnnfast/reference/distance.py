@@ -9,6 +9,8 @@ from torch import Tensor
 
 from cnnfast.arguments import distance as arguments
 
+__all__ = ["mask_to_bins", "truncated_distance_transform"]
+
 NOWHERE = 1 << 62
 """Squared distance, in pixels, of a pixel without a site; sums with squares of offsets do not overflow."""
 ROUNDING = 1 - 1e-6

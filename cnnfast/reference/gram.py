@@ -8,6 +8,8 @@ from torch import Tensor
 from cnnfast.arguments import gram as arguments
 from cnnfast.reference._autocast import without_autocast
 
+__all__ = ["cross_gram", "gram_matrix", "gram_mse_loss"]
+
 
 def gram_matrix(
     x: Tensor,

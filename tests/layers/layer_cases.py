@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from cnnfast.layers import (
     ContentLoss,
-    MeanFeatureLoss,
     StyleLoss,
     TextureLoss,
     TVLoss,
@@ -83,7 +82,6 @@ CASES = {
         f"content-{scale}": Case(lambda scale=scale: ContentLoss(3.0, scale), _capture, target_shape=(1, 3, 3, 4))
         for scale in ("mean", "gatys", "l1grad")
     },
-    "mean-feature": Case(lambda: MeanFeatureLoss(3.0), _capture),
     "wasserstein": Case(lambda: WassersteinStyleLoss(3.0), _capture),
     **{
         f"tv-{kind}": Case(lambda kind=kind: TVLoss(3.0, kind), _none) for kind in ("l1mean", "l1", "l2", "iso", "nine")

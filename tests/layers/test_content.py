@@ -1,11 +1,12 @@
-"""ContentLoss, MeanFeatureLoss and ScaledMSELoss beyond the parity arrays."""
+"""ContentLoss, and the arithmetic that it shares with other losses, beyond the parity arrays."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from cnnfast.layers import ContentLoss, MeanFeatureLoss, ScaledMSELoss
+from cnnfast.layers import ContentLoss, WassersteinStyleLoss
+from cnnfast.layers.style._features import channel_means
 from tests.layers.layer_cases import random
 
 
@@ -45,41 +46,24 @@ def test_content_of_another_shape(shape):
         loss(random(*shape))
 
 
-def test_mean_feature_of_another_size():
-    loss = captured(MeanFeatureLoss(4.0), random(1, 3, 4, 5))
-    x = random(2, 3, 7, 9, seed=1)
-    expected = 2 * (x.mean((2, 3)) - random(1, 3, 4, 5).mean((2, 3))).square().mean()
-    torch.testing.assert_close(loss(x), expected)
-    with pytest.raises(ValueError, match=r"MeanFeatureLoss: expected .*\[1, 3\], got \[1, 4\]"):
-        loss(random(1, 4, 7, 9))
+def test_channel_means_of_nothing_are_zero():
+    assert torch.equal(channel_means("f", random(1, 3, 0, 5)), torch.zeros(1, 3, dtype=torch.float64))
 
 
-def test_mean_of_nothing_is_zero():
-    loss = captured(MeanFeatureLoss(), random(1, 3, 0, 5))
-    assert torch.equal(loss.target, torch.zeros(1, 3, dtype=torch.float64))
-
-
-def test_scaled_mse_of_equal_inputs():
-    x = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
-    loss = ScaledMSELoss()(x, x.detach())
+def test_l1grad_of_equal_inputs():
+    x = torch.zeros(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    loss = captured(ContentLoss(scale="l1grad"), x)(x)
     loss.backward()
     assert loss == 0 and torch.equal(x.grad, torch.zeros_like(x))
 
 
-def test_scaled_mse_pulls_with_the_same_force_at_every_scale():
+def test_l1grad_pulls_with_the_same_force_at_every_scale():
     forces = []
     for size in (1e-2, 1.0, 1e3):
-        x = (size * random(3, 4)).requires_grad_()
-        ScaledMSELoss()(x, torch.zeros_like(x)).backward()
+        x = (size * random(1, 3, 4)).requires_grad_()
+        captured(ContentLoss(scale="l1grad"), torch.zeros_like(x))(x).backward()
         forces.append(float(x.grad.abs().sum()))
     assert 0.5 < forces[0] < 3 and max(forces) <= 1.001 * min(forces)
-
-
-def test_scaled_mse_gradient_and_message():
-    x, t = random(3, 4).requires_grad_(), random(3, 4, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(ScaledMSELoss(3.0), (x, t))
-    with pytest.raises(ValueError, match=r"ScaledMSELoss: expected .* equal shapes, got \[3, 4\] and \[4\]"):
-        ScaledMSELoss()(x, t[0])
 
 
 def test_unknown_scale():
@@ -87,7 +71,7 @@ def test_unknown_scale():
         ContentLoss(scale="sum")
 
 
-@pytest.mark.parametrize("layer", [ContentLoss, MeanFeatureLoss])
+@pytest.mark.parametrize("layer", [ContentLoss, WassersteinStyleLoss])
 def test_features_of_a_wrong_kind(layer):
     with pytest.raises(TypeError, match=f"{layer.__name__}: expected features of dtype"):
         layer().capture(torch.ones(1, 3, 4, 5, dtype=torch.int64))

@@ -87,6 +87,14 @@ def test_radii_of_bins(R, K, radii):
     assert bin_radii(R, K) == radii
 
 
+@pytest.mark.parametrize(
+    ("R", "K", "error"), [(0, 1, ValueError), (9, 0, ValueError), (9, 10, ValueError), (9, 2.5, TypeError)]
+)
+def test_radii_of_bins_that_there_are_not(R, K, error):
+    with pytest.raises(error, match="bin_radii: expected"):
+        bin_radii(R, K)
+
+
 @pytest.mark.parametrize(("R", "K"), [(R, K) for R in range(1, 21) for K in range(1, R + 1)])
 def test_radius_is_one_less_than_the_smallest_distance_of_the_bin(R, K):
     smallest = {}

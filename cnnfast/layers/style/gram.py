@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments import gram as arguments
+from cnnfast.layers.style._features import l1_scaled
 from cnnfast.layers.style._target import TargetLoss
-from cnnfast.layers.style.content import scaled_mse
 from cnnfast.ops import gram_matrix, gram_mse_loss
 
 _SCALES = ("gatys", "mean", "sum", "relative", "l1grad")
@@ -150,7 +150,7 @@ class StyleLoss(TargetLoss):
         target = arguments.loss_target("StyleLoss", self.target, gram[:, 0] if gram.dim() == 4 else gram, _count(gram))
         difference = gram.reshape(gram.shape[0], *target.shape[1:]) - target
         if self.scale == "l1grad":
-            losses = scaled_mse(difference, (1, 2, 3))
+            losses = l1_scaled(difference.square().sum((1, 2, 3)), difference.abs().sum((1, 2, 3)))
         elif self.scale == "relative":
             losses = difference.square().sum((1, 2, 3)) / target.square().sum((1, 2, 3))
         else:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnfast.layers.style.content import widened
+from cnnfast.layers.style._features import widened
 
 
 class TVLoss(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnfast.layers.style._features import channel_means, difference_to
 from cnnfast.layers.style._matrix_sqrt import matrix_sqrt
 from cnnfast.layers.style._target import TargetLoss
-from cnnfast.layers.style.content import channel_means, difference_to
 from cnnfast.ops import gram_matrix
 
 

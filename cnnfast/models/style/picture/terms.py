@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.layers import ContentLoss, StyleLoss, WassersteinStyleLoss
-from cnnfast.layers.style.content import widened
+from cnnfast.layers.style._features import widened
 from cnnfast.ops import gram_matrix
 
 
