@@ -7,6 +7,8 @@ mentions a tensor).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -55,3 +57,17 @@ def check_word(function: str, name: str, word: str, words: tuple[str, ...]) -> N
     if word not in words:
         listed = ", ".join(f'"{known}"' for known in words)
         raise ValueError(f"{function}: expected {name} one of {listed}, got {word!r}")
+
+
+def finite_number(function: str, name: str, value: object, shape: str) -> float:
+    """The value of an argument that is a finite number, where a tensor of some shape would do as well.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{function}: expected {name} a number or a tensor of shape {shape}, got {value!r}")
+    if not -math.inf < value < math.inf:  # math.isfinite does not trace
+        raise ValueError(f"{function}: expected a finite {name}, got {value!r}")
+    return float(value)

@@ -1,4 +1,4 @@
-"""Arguments of the disc functions: checked once, brought into one form; and what follows a sum over discs.
+"""Checks of the arguments of the disc functions, and the steps after a sum over discs.
 
 The operators and their plain PyTorch twins accept the same arguments and finish in the same way, so both call these
 functions. The one check that reads values is skipped under ``torch.compile`` and transforms.
@@ -19,6 +19,7 @@ from cnnfast.arguments.checks import (
     check_floating,
     check_tensor,
     check_word,
+    finite_number,
     has_values,
 )
 from cnnfast.arguments.distance import bin_count, whole_radius
@@ -70,7 +71,7 @@ def half_widths(radius: int) -> list[int]:
 
 
 def uncertainty(dtype: torch.dtype) -> float:
-    """How far a probability stays away from 1 before its logarithm is taken: 1e-6, of halves 1e-3, of doubles 1e-12."""
+    """Lower limit of 1 - p where its logarithm is taken: 1e-12 in float64, 1e-6 in float32, 1e-3 in half precision."""
     return _MOST_CERTAIN[dtype]
 
 
@@ -133,11 +134,7 @@ def disc_bias(function: str, bias: float | Tensor | None, B: Tensor) -> float | 
     if bias is None:
         return 0.0
     if not isinstance(bias, Tensor):
-        if isinstance(bias, bool) or not isinstance(bias, (int, float)):
-            raise TypeError(f"{function}: expected bias a number or a tensor of shape [], got {bias!r}")
-        if not -math.inf < bias < math.inf:  # math.isfinite does not trace
-            raise ValueError(f"{function}: expected a finite bias, got {bias!r}")
-        return float(bias)
+        return finite_number(function, "bias", bias, "[]")
     check_floating(function, bias, "bias")
     check_device(function, bias, B, "bias", "B")
     if bias.dim() != 0:
@@ -162,7 +159,7 @@ def disc_pad(function: str, pad: int | None, radii: Sequence[int]) -> int:
 
 
 def check_union(function: str, union: str, weight: Tensor | None, bias: float | Tensor | None) -> None:
-    """Raise ValueError for an unknown union, and for a weight or bias of one that has none."""
+    """Raise ValueError for an unknown union, and for a weight or bias where the union takes none."""
     check_word(function, "union", union, UNIONS)
     if union == "sum":
         return
@@ -172,7 +169,7 @@ def check_union(function: str, union: str, weight: Tensor | None, bias: float | 
 
 
 class UnionArguments(NamedTuple):
-    """What the soft unions of discs take, checked and in one form."""
+    """Checked arguments of the soft unions of discs, defaults filled in."""
 
     B: Tensor
     radii: tuple[int, ...]
@@ -180,7 +177,7 @@ class UnionArguments(NamedTuple):
     bias: float | Tensor
     pad: int
     least: float
-    """How far probabilities stay away from 1."""
+    """Lower limit of 1 - p for probabilities p, see `uncertainty`."""
 
 
 def union_arguments(
@@ -224,14 +221,14 @@ def check_labels(function: str, labels: Tensor, radii: Sequence[int]) -> None:
 
 
 def logits_under_autocast(B: Tensor) -> Tensor:
-    """B in its accumulation dtype where autocast is on: logits feed a loss there, which wants float32."""
+    """B in its accumulation dtype under autocast, where a loss expects float32 logits."""
     kind = B.device.type
     active = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return B.to(accumulation_dtype(B.dtype)) if active else B
 
 
 def noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:
-    """1 - exp(-evidence), or its logit log(exp(evidence) - 1) with the evidence not below `least`."""
+    """1 - exp(-evidence), or its logit log(exp(evidence) - 1) with the evidence clamped to at least `least`."""
     if not return_logits:
         return -torch.expm1(-evidence)
     evidence = evidence.clamp(min=least)
@@ -239,5 +236,5 @@ def noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:
 
 
 def probability_logit(probability: Tensor, least: float) -> Tensor:
-    """Logit of a probability kept inside [least, 1 - least]."""
+    """Logit of a probability clamped to [least, 1 - least]."""
     return torch.logit(probability.to(accumulation_dtype(probability.dtype)), eps=least)

@@ -1,4 +1,4 @@
-"""Arguments of the distance transforms: checked once, brought into one form.
+"""Checks of the arguments of the distance transforms, and their conversion into the operators' form.
 
 The operators and their plain PyTorch twins accept the same arguments, so both call these functions. Checks are plain
 branches on shapes, dtypes and numbers, which ``torch.compile(fullgraph=True)`` turns into guards.
@@ -115,7 +115,7 @@ def border_code(function: str, border: str) -> bool:
 
 
 def label_mode(function: str, mask: Tensor, labels: bool) -> bool:
-    """Whether values differ among the foreground; a bool mask knows one label only.
+    """Whether foreground values are labels of different objects; a bool mask has a single label.
 
     Raises:
         TypeError: labels is not a bool.
@@ -126,7 +126,7 @@ def label_mode(function: str, mask: Tensor, labels: bool) -> bool:
 
 
 def whole_radius(function: str, R: float | None) -> int:
-    """R of bins, a whole number from 1 to 255.
+    """The R of distance bins, a whole number from 1 to 255.
 
     Raises:
         TypeError: R is not a number.
@@ -202,7 +202,7 @@ def _radius(function: str, R: float | None) -> float:
 
 
 def _spacing(function: str, spacing: tuple[float, float]) -> tuple[float, float]:
-    def expected() -> str:  # made only where it is raised: a compiler's numbers have no text
+    def expected() -> str:  # a function, because the symbolic numbers of a compiler cannot be formatted
         return f"{function}: expected spacing (sy, sx) of two numbers from 1e-12 to 1e12, got {spacing!r}"
 
     if not isinstance(spacing, (tuple, list)):

@@ -1,4 +1,4 @@
-"""Arguments of the Gram functions: checked once, brought into one form.
+"""Checks of the arguments of the Gram functions, and their conversion into the operators' form.
 
 The operators and their plain PyTorch twins accept the same arguments, so both call these functions. Checks are plain
 branches on shapes, dtypes and devices, which ``torch.compile(fullgraph=True)`` turns into guards (it refuses a message
@@ -20,6 +20,7 @@ from cnnfast.arguments.checks import (
     check_floating,
     check_tensor,
     check_word,
+    finite_number,
     has_values,
 )
 
@@ -158,11 +159,7 @@ def loss_weight(function: str, weight: float | Tensor, x: Tensor) -> float | Ten
         ValueError: the number is not finite, the tensor has another shape or is on another device.
     """
     if not isinstance(weight, Tensor):
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            raise TypeError(f"{function}: expected weight a number or a tensor of shape [B], got {weight!r}")
-        if not -math.inf < weight < math.inf:  # math.isfinite does not trace
-            raise ValueError(f"{function}: expected a finite weight, got {weight!r}")
-        return float(weight)
+        return finite_number(function, "weight", weight, "[B]")
     check_floating(function, weight, "weight")
     check_device(function, weight, x, "weight")
     if not (weight.dim() == 0 or (weight.dim() == 1 and weight.shape[0] == x.shape[0])):

@@ -14,6 +14,7 @@ from torch import Tensor
 from cnnfast import _extension  # noqa: F401  (loads the operators)
 from cnnfast.arguments.checks import accumulation_dtype
 from cnnfast.arguments.discs import uncertainty
+from cnnfast.ops._vmap import mapped_first
 
 disc_sum = torch.ops.cnnfast.disc_sum.default
 disc_sum_backward = torch.ops.cnnfast._disc_sum_backward.default
@@ -62,8 +63,8 @@ def _accumulate(bins: Tensor) -> Tensor:
     return bins.to(accumulation_dtype(bins.dtype))
 
 
-def _doubt(bins: Tensor) -> Tensor:
-    """1 - b, not below the uncertainty of the dtype; as a function of b, it has the slope -1 there too."""
+def _complement(bins: Tensor) -> Tensor:
+    """1 - b with b clamped as in the forward pass; gradients pass the clamp unchanged."""
     limit = 1 - uncertainty(bins.dtype)
     bins = _accumulate(bins)
     return 1 - torch.where(limit < bins, limit + (bins - bins.detach()), bins)
@@ -93,7 +94,7 @@ def _sum_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _sum_backward_formula(ctx: Any, v_bins: Tensor | None, v_weight: Tensor | None) -> _Gradients:
-    """With S_n(g) the sum of g over T(rho_n): the results were w_n S_n(g) / doubt(b_n) and the sum of b_n S_n(g)."""
+    """With S_n(g) the sum of g over T(rho_n): the results were w_n S_n(g) / (1 - b_n) and the sum of b_n S_n(g)."""
     grad, bins, weight = ctx.saved_tensors
     v_bins, v_weight = v_bins if ctx.bins_gradient else None, v_weight if ctx.weight_gradient else None
     if v_bins is None and v_weight is None:
@@ -104,11 +105,11 @@ def _sum_backward_formula(ctx: Any, v_bins: Tensor | None, v_weight: Tensor | No
     grad_weight = None
     if v_bins is not None:
         if needs_grad:
-            direction = v_bins / _doubt(bins) if ctx.noisy_or else v_bins
+            direction = v_bins / _complement(bins) if ctx.noisy_or else v_bins
             parts_grad.append(disc_sum(direction, ctx.radii, weight, ctx.pad, False))
         if needs_bins and ctx.noisy_or:
             first, _ = disc_sum_backward(grad, bins, ctx.radii, weight, ctx.pad, True, True, False)
-            parts_bins.append(v_bins * first / _doubt(bins))
+            parts_bins.append(v_bins * first / _complement(bins))
         if needs_weight:
             _, grad_weight = disc_sum_backward(grad, v_bins, ctx.radii, None, ctx.pad, False, False, True)
     if v_weight is not None:
@@ -136,7 +137,7 @@ def _max_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _max_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
-    """The gradient of every maximum goes to where it was found."""
+    """The gradient of a maximum goes to the element that was the maximum."""
     if grad is None:
         return None, None, None
     (found,) = ctx.saved_tensors
@@ -148,11 +149,6 @@ def _max_formula(ctx: Any, grad: Tensor | None, _: None) -> _Gradients:
     zeros = grad.new_zeros((images, kinds * height * width))
     spread = zeros.scatter_add(1, found.clamp(min=0), torch.where(found < 0, 0, grad))
     return spread.view(ctx.shape).to(ctx.dtype), None, None
-
-
-def _mapped(info: Any, dim: int | None, tensor: Tensor) -> Tensor:
-    """The tensor with the mapped dimension in front."""
-    return tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def _unfold(info: Any, result: Tensor) -> Tensor:
@@ -168,7 +164,7 @@ def _sum_rule(
     pad: int,
     noisy_or: bool,
 ) -> tuple[Tensor, int]:
-    bins = _mapped(info, in_dims[0], bins)
+    bins = mapped_first(bins, in_dims[0], info.batch_size)
     if weight is not None and in_dims[2] is not None:
         bins, weight = _accumulate(bins) * weight.movedim(in_dims[2], 0)[:, None, :, None, None], None
     return _unfold(info, disc_sum(bins.flatten(0, 1), radii, weight, pad, noisy_or)), 0
@@ -186,7 +182,7 @@ def _sum_backward_rule(
     bins_gradient: bool,
     weight_gradient: bool,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-    grad, bins = _mapped(info, in_dims[0], grad), _mapped(info, in_dims[1], bins)
+    grad, bins = mapped_first(grad, in_dims[0], info.batch_size), mapped_first(bins, in_dims[1], info.batch_size)
     empty = bins.new_empty((info.batch_size, 0))
     exact = _accumulate(bins)  # the sums themselves, not rounded to the dtype of the bins
     sums = _unfold(
@@ -194,8 +190,9 @@ def _sum_backward_rule(
     )
     grad_bins, grad_weight = empty, empty.to(grad.dtype)
     if bins_gradient:
-        scaled = sums if weight is None else sums * _mapped(info, in_dims[3], weight)[:, None, :, None, None]
-        grad_bins = (scaled / _doubt(bins) if noisy_or else scaled).to(bins.dtype)
+        factors = None if weight is None else mapped_first(weight, in_dims[3], info.batch_size)
+        scaled = sums if factors is None else sums * factors[:, None, :, None, None]
+        grad_bins = (scaled / _complement(bins) if noisy_or else scaled).to(bins.dtype)
     if weight_gradient:
         grad_weight = (exact * sums).sum((1, 3, 4))
     return (grad_bins, grad_weight), (0, 0)
@@ -204,14 +201,14 @@ def _sum_backward_rule(
 def _max_rule(
     info: Any, in_dims: tuple[int | None, ...], bins: Tensor, radii: list[int], pad: int
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-    largest, found = disc_max(_mapped(info, in_dims[0], bins).flatten(0, 1), radii, pad)
+    largest, found = disc_max(mapped_first(bins, in_dims[0], info.batch_size).flatten(0, 1), radii, pad)
     return (_unfold(info, largest), _unfold(info, found)), (0, 0)
 
 
 def _union_rule(
     info: Any, in_dims: tuple[int | None, ...], labels: Tensor, radii: list[int], pad: int
 ) -> tuple[Tensor, int]:
-    return _unfold(info, disc_union(_mapped(info, in_dims[0], labels).flatten(0, 1), radii, pad)), 0
+    return _unfold(info, disc_union(mapped_first(labels, in_dims[0], info.batch_size).flatten(0, 1), radii, pad)), 0
 
 
 for _operator, _context, _formula, _rule in (

@@ -1,4 +1,4 @@
-"""Shapes, gradients and vmap rules of the Gram operators. F = x (N, C, M), w = weight, Z the divisor.
+"""Shapes, gradients and vmap rules of the Gram operators. F = x (N, C, M), w = weight (pixel weights), Z the divisor.
 
 The formulas hold for matrices that are not symmetric. A gradient of the pixel weights is formed by PyTorch's own
 functions; centering with a gradient of the weights does not reach the operators.
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnfast import _extension  # noqa: F401  (loads the operators)
 from cnnfast.arguments.gram import CHANNELS_AND_POSITIONS, CONSTANT, POSITIONS, accumulation_dtype
+from cnnfast.ops._vmap import mapped_first
 
 gram = torch.ops.cnnfast.gram.default
 gram_backward = torch.ops.cnnfast._gram_backward.default
@@ -226,7 +227,7 @@ def _vmap_rule(operator: Callable[..., Any]) -> Callable[..., Any]:
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Any, Any]:
         mapped = [
-            tensor.movedim(dim, 0) if dim is not None else tensor.expand(info.batch_size, *tensor.shape)
+            mapped_first(tensor, dim, info.batch_size)
             for tensor, dim in zip(inputs, in_dims, strict=True)
             if isinstance(tensor, Tensor)
         ]

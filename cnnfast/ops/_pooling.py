@@ -1,8 +1,8 @@
-"""2x2 pooling behind a ReLU, as an internal operator: float32 and bfloat16 on the CPU.
+"""ReLU and 2x2 pooling in one pass, as an internal operator: float32 and bfloat16 on the CPU.
 
-The gradient needs to know which of four values it goes to, four bits. PyTorch keeps the map before the pooling and, for
-a maximum, an index of 8 bytes for each value behind it; here it is a byte for each of these, a thirteenth to a
-twenty-fourth of the memory.
+The backward pass needs to know which of the four values receive the gradient: four bits for every pooled value, stored
+in a byte. PyTorch saves the input of the pooling and, for a maximum, an index of 8 bytes for every pooled value: 13 to
+24 times the memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cnnfast import _extension  # noqa: F401  (loads the operators)
 from cnnfast.ops._routing import takes_twin
+from cnnfast.ops._vmap import mapped_first
 
 _operator = torch.ops.cnnfast._relu_pool2x2.default
 _backward = torch.ops.cnnfast._relu_pool2x2_backward.default
@@ -51,7 +52,7 @@ def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward_formula(ctx: Any, v: Tensor) -> tuple[Tensor, None, None, None, None]:
-    """The transpose: of every four values those that the bits name, or a quarter of their sum."""
+    """The transpose: for every pooled value the sum of v where its bits are set, divided by 4 for a mean."""
     (bits,) = ctx.saved_tensors
     quarters = [v[..., y : 2 * bits.shape[1] : 2, x : 2 * bits.shape[2] : 2] for y in (0, 1) for x in (0, 1)]
     named = [q * ((_in_order(bits) >> i) & 1).to(v.dtype) for i, q in enumerate(quarters)]
@@ -60,7 +61,7 @@ def _backward_formula(ctx: Any, v: Tensor) -> tuple[Tensor, None, None, None, No
 
 
 def _in_order(bits: Tensor) -> Tensor:
-    """Bits [N,C,H,W] of [N,H,W,C] in the kernels' order, where byte 4 l + k of 64 is that of channel 16 k + l."""
+    """Bits [N,C,H,W] from the kernels' layout [N,H,W,C], where byte 4 l + k of 64 belongs to channel 16 k + l."""
     return bits.unflatten(3, (-1, 16, 4)).transpose(-1, -2).flatten(3).movedim(3, 1)
 
 
@@ -69,7 +70,7 @@ torch.library.register_autograd("cnnfast::_relu_pool2x2_backward", _backward_for
 
 
 def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
-    return (x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+    return mapped_first(x, dim, size).flatten(0, 1)
 
 
 def _vmap_rule(info: Any, in_dims: tuple[int | None, ...], x: Tensor, average: bool) -> tuple[Any, tuple[int, int]]:

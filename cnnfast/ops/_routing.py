@@ -20,7 +20,7 @@ def takes_twin(function: str, x: Tensor) -> bool:
         RuntimeError: x is on a CUDA device and this installation has no CUDA kernels, or none for that GPU.
     """
     if not isinstance(x, Tensor) or x.device.type not in _KERNEL_DEVICES:
-        return True  # the twin also knows what to say of an x that is no tensor
+        return True  # the twin raises the error for an x that is not a tensor
     if x.device.type == "cuda" and _extension.cuda_error:
         raise RuntimeError(f"{function}: x is on {x.device}, but {_extension.cuda_error}")
     if torch.compiler.is_compiling():
@@ -31,7 +31,7 @@ def takes_twin(function: str, x: Tensor) -> bool:
 
 
 def may_need_gradient(tensor: Tensor | None) -> bool:
-    """Whether a gradient of the tensor may be asked for; under a transform that cannot be read off the tensor."""
+    """Whether a gradient of the tensor may be needed; under a transform, requires_grad does not tell."""
     return tensor is not None and (tensor.requires_grad or torch._C._are_functorch_transforms_active())
 
 

@@ -175,12 +175,12 @@ def inverse_distance_transform(
 
 
 def _may_overwrite() -> bool:
-    """Whether the sums, which nobody else has, may be finished in place: a third of the memory, half of the time."""
+    """Whether the last step may overwrite the sums, which takes a third of the memory and half of the time."""
     return not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
 
 
 def _sigmoid(sums: Tensor, offset: float | Tensor, return_logits: bool) -> Tensor:
-    """The finish of the sum union."""
+    """The last step of the union "sum"."""
     if not _may_overwrite():
         return sums + offset if return_logits else torch.sigmoid(sums + offset)
     logits = sums.add_(offset)
@@ -188,7 +188,7 @@ def _sigmoid(sums: Tensor, offset: float | Tensor, return_logits: bool) -> Tenso
 
 
 def _noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:
-    """The finish of the noisy or."""
+    """The last step of the union "noisy_or"."""
     if return_logits or not _may_overwrite():
         return arguments.noisy_or(evidence, least, return_logits)
     negative = evidence.neg_().expm1_()

@@ -1,7 +1,7 @@
 """Truncated Euclidean distance transforms of masks and label maps, as fused operators.
 
 Squared distances are whole numbers in pixels, so results are exact: the same on every processor, for every number of
-threads and on every device. A mask is read once and a result written once; what lies between stays in the caches.
+threads and on every device. A mask is read once and a result written once; intermediate values stay in the caches.
 """
 
 from __future__ import annotations

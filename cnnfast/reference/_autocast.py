@@ -1,4 +1,4 @@
-"""Keeps a twin's arithmetic in the dtype of its operands."""
+"""Autocast switched off inside a twin."""
 
 from __future__ import annotations
 

@@ -106,13 +106,13 @@ def _accumulate(B: Tensor) -> Tensor:
 
 
 def _evidence(B: Tensor, least: float) -> Tensor:
-    """-log(1 - b) of probabilities that stay below 1 - least in value, but not in their gradient."""
+    """-log(1 - b) with b clamped to at most 1 - least; gradients pass the clamp unchanged."""
     limit = 1 - least
     return -torch.log1p(-torch.where(limit < B, limit + (B - B.detach()), B))
 
 
 def _reach(radii: Sequence[int], planes: Tensor, pad: int) -> list[int]:
-    """The radii, none larger than it takes to cover the whole result."""
+    """The radii, limited to what covers the whole result."""
     return [min(radius, planes.shape[-2] + planes.shape[-1] + 2 * pad) for radius in radii]
 
 

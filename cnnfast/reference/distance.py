@@ -12,9 +12,9 @@ from cnnfast.arguments import distance as arguments
 __all__ = ["mask_to_bins", "truncated_distance_transform"]
 
 NOWHERE = 1 << 62
-"""Squared distance, in pixels, of a pixel without a site; sums with squares of offsets do not overflow."""
+"""Squared distance, in pixels, where no site (pixel of another value) exists; adding squared offsets is safe."""
 ROUNDING = 1 - 1e-6
-"""Factor of a distance in units before it is rounded up: a product that should be whole may be a little above."""
+"""Factor of a distance before it is rounded up, so that a rounding error above a whole number has no effect."""
 
 
 def truncated_distance_transform(
@@ -88,11 +88,11 @@ def mask_to_bins(
 
 
 def _signed(planes: Tensor, options: arguments.Options) -> Tensor:
-    """Distance to the other kind, negative on background, less the offset of `zero`, clamped to [-R, R]."""
+    """Signed distance, negative on background, shifted by the offset of `zero` and clamped to [-R, R]."""
     foreground = planes != 0
     pixel = min(options.spacing_y, options.spacing_x)
     inside = _distance(_squared_distances(planes, options), options)
-    # The frame around a plane is background and no foreground for anyone to be near to.
+    # The frame around a plane is background, so distances to the foreground do not depend on it.
     outside = _distance(_squared_distances(~foreground, options._replace(labels=False, border=False)), options)
     if options.zero == arguments.HALF:
         inside, outside = inside - 0.5 * pixel, outside - 0.5 * pixel
@@ -103,9 +103,9 @@ def _signed(planes: Tensor, options: arguments.Options) -> Tensor:
 
 
 def _squared_distances(planes: Tensor, options: arguments.Options) -> Tensor:
-    """Squared distance of every pixel to the nearest of another value (binary: of the other kind).
+    """Squared distance of every pixel to the nearest pixel of another value (in a mask: of the other kind).
 
-    With equal spacings in pixels, int64, `NOWHERE` where there is none; else in units, float64, infinity.
+    With equal spacings: in pixels, int64, `NOWHERE` if there is none; else in units of the spacing, float64, infinity.
     """
     values = planes if options.labels else planes != 0
     if options.border:
@@ -134,7 +134,7 @@ def _squared_dtype(options: arguments.Options) -> torch.dtype:
 
 
 def _reach(radius: float, spacing: float, size: int) -> int:
-    """Largest offset that matters: beyond R nothing is asked for, beyond the plane nothing is there."""
+    """Largest offset that matters: neither beyond R nor beyond the plane."""
     farthest = max(size - 1, 0)
     return min(math.ceil(radius / spacing), farthest) if radius else farthest
 
@@ -165,7 +165,7 @@ def _distance(squared: Tensor, options: arguments.Options) -> Tensor:
 
 
 def _finish(squared: Tensor, options: arguments.Options) -> Tensor:
-    """What is asked for, from squared distances of the foreground."""
+    """The requested output, from squared distances in the foreground."""
     radius, in_pixels = options.radius, options.spacing_y == 1 and options.spacing_x == 1
     if options.output == arguments.SQUARED and in_pixels:
         if radius:

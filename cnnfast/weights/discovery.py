@@ -1,4 +1,4 @@
-"""Where pretrained weights are found on this machine. Nothing is ever downloaded."""
+"""Search for pretrained weights on this machine. Nothing is ever downloaded."""
 
 from __future__ import annotations
 

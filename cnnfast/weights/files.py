@@ -25,9 +25,9 @@ class WeightsError(InputError):
 
 @dataclass
 class TensorFile:
-    """Contents of a weights file: tensors by name and the text the file says about itself.
+    """Contents of a weights file: tensors by name, and the metadata of the file.
 
-    `layout` is "OIHW" or "HWIO", the axes of convolution weights, or None where the kind of file leaves it open.
+    `layout` is "OIHW" or "HWIO", the axes of convolution weights, or None where the file format does not say.
     """
 
     tensors: dict[str, Tensor]
@@ -76,13 +76,13 @@ def read_tensors(path: Path, function: str) -> TensorFile:
         raise
     except PermissionError as error:
         raise WeightsError(f"{expected} that may be read, got {path}: permission denied") from error
-    except Exception as error:  # the parsers of damaged files raise nearly every type there is
+    except Exception as error:  # parsers raise nearly every type of exception on damaged files
         what = "is damaged" if package else "is damaged or holds objects other than tensors, which are never loaded"
         raise WeightsError(f"{expected}, got {path} which {what} ({type(error).__name__})") from error
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write what `read_tensors` reads, so that the file is always either the old or the new one, whole.
+    """Write a file that `read_tensors` reads; it is replaced atomically.
 
     A .safetensors file gets the metadata in its header; any other one is PyTorch's: a dict of the metadata and
     "state_dict", or without metadata the bare state dict.
@@ -105,7 +105,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], m
             save_file(state, temporary, metadata=dict(metadata))
         return
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        # Given a path, torch would make its name a part of the contents.
+        # Given a path, torch would write the file's name into its contents.
         torch.save({**metadata, "state_dict": state} if metadata else state, file)
 
 
@@ -126,7 +126,7 @@ def safetensors_for(function: str) -> Any:
 
 
 def check_tensors(expected: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not exactly those of a network, with values that are all finite.
+    """Check that tensors have exactly the names and shapes of a network, and finite values.
 
     Raises:
         WeightsError: they are not; the message begins with what was expected.

@@ -111,7 +111,7 @@ def load_vgg(path: str | os.PathLike[str], preprocessing: str = "auto") -> VGGWe
     path = Path(path)
     content = read_tensors(path, "load_vgg")
     arch, state = _convolutions(content, f"load_vgg: expected VGG weights in {path}")
-    # A converted file tells everything itself, which spares reading it a second time for its SHA-256.
+    # The metadata of a converted file say everything, so its SHA-256 need not be computed.
     known = None if "preprocessing" in content.metadata else _known_file(path)
     if preprocessing == "auto":
         preprocessing = _preprocessing(path, content.metadata, known)
@@ -124,10 +124,10 @@ def load_vgg(path: str | os.PathLike[str], preprocessing: str = "auto") -> VGGWe
 def convert_to_safetensors(
     path: str | os.PathLike[str], out: str | os.PathLike[str], preprocessing: str = "auto"
 ) -> VGGWeights:
-    """Write the convolutions of any weights file as .safetensors that knows its own input convention.
+    """Write the convolutions of any weights file as .safetensors, with its input convention in the metadata.
 
     The tensors are named ``conv1_1.weight``, ``conv1_1.bias`` and so on; the metadata holds arch, preprocessing,
-    licence and the name and SHA-256 of the original. The file appears complete or not at all.
+    licence and the name and SHA-256 of the original. The file is written atomically.
 
     Args:
         path: file that `load_vgg` reads.
@@ -213,7 +213,7 @@ def _convolutions(content: TensorFile, expected: str) -> tuple[str, dict[str, tu
             raise WeightsError(f"{expected}, got {name}.bias {list(bias.shape)} instead of [{channels}]")
         if not (weight.isfinite().all() and bias.isfinite().all()):
             raise WeightsError(f"{expected}, got {name} with values that are not finite")
-        # A copy of its own lets go of the mapped file, which may be replaced while the weights are in use.
+        # A copy, because the memory-mapped file may be replaced while the weights are in use.
         state[name] = (weight.clone(memory_format=torch.contiguous_format), bias.clone())
     return arch, state
 
@@ -245,7 +245,7 @@ def _sort_keys(tensors: Mapping[str, Tensor], expected: str) -> tuple[dict[tuple
 
 
 def _layout(parts: Mapping[tuple[str, str], Tensor]) -> str:
-    """Axes of the weights where the kind of file leaves them open: HWIO when 3x3 comes first and not last."""
+    """Axes of the weights where the file format does not say: HWIO when 3x3 comes first and not last."""
     shapes = [tuple(tensor.shape) for (_, part), tensor in parts.items() if part == "weight"]
     last = all(shape[2:] == (3, 3) for shape in shapes)
     return "HWIO" if not last and all(shape[:2] == (3, 3) for shape in shapes) else "OIHW"

@@ -1,4 +1,4 @@
-"""Where distances begin, and which discs restore a mask from them."""
+"""Conventions of where distances begin, and the discs that restore a mask from them."""
 
 from __future__ import annotations
 

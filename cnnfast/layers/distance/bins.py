@@ -1,4 +1,4 @@
-"""Masks to bins of distances and back, without gradient.
+"""Masks to distance bins and back, without gradient.
 
 Paper: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017.
 """
@@ -18,7 +18,7 @@ from cnnfast.ops import disc_union, mask_to_bins
 
 
 class MaskToBins(nn.Module):
-    r"""Bins of the distance to the boundary: at every pixel of a mask the number n of the disc to paint there.
+    r"""Bins of the distance to the boundary: every pixel of a mask gets the number n of a disc inside the object.
 
     .. math:: n(p) = \lceil \min(\lceil d(p) \rceil, R) \, K / R \rceil
 
@@ -95,7 +95,7 @@ class MaskToBins(nn.Module):
 
 
 class BinsToMask(nn.Module):
-    r"""The mask that bins of distances stand for: the union of their discs.
+    r"""The mask that distance bins represent: the union of their discs.
 
     Paper:
         Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.1.

@@ -30,8 +30,8 @@ class InverseDistanceTransform(nn.Module):
     ========  =====================================================
 
     Weights begin at 4 and the bias at -3: one certain pixel is enough, :math:`\sigma(1) = 0.73`, while small
-    probabilities must add up to 0.75 for a mask above one half. So bins that are certain decode, at the threshold 0.5,
-    to the exact union of discs.
+    probabilities must add up to 0.75 for a mask above one half. So one-hot bins decode, at the threshold 0.5, to the
+    exact union of discs.
 
     Paper:
         Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.2.
@@ -83,7 +83,7 @@ class InverseDistanceTransform(nn.Module):
         self.union = union
         self.pad = disc_pad("InverseDistanceTransform", pad, self._radii)
         self.learn_weight = learn_weight
-        # Not persistent: R and K tell the radii.
+        # Not persistent: R and K determine the radii.
         self.register_buffer("radii", torch.tensor(self._radii, device=device), persistent=False)
         for name, size in (("weight", (K,)), ("bias", ())):
             value = torch.empty(size, device=device, dtype=dtype) if union == "sum" else None
@@ -94,7 +94,7 @@ class InverseDistanceTransform(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set weight and bias to what they begin with."""
+        """Set weight and bias to their initial values."""
         if self.weight is not None and self.bias is not None:
             nn.init.constant_(self.weight, _FIRST_WEIGHT)
             nn.init.constant_(self.bias, _FIRST_BIAS)
@@ -108,7 +108,7 @@ class InverseDistanceTransform(nn.Module):
         """
         check_floating("InverseDistanceTransform", bins, "bins")
         if bins.dtype != torch.float64:
-            bins = bins.float()  # a sum of hundreds of halves would lose its digits when it is rounded to one
+            bins = bins.float()  # a sum over hundreds of pixels rounded to half precision would lose its digits
         return inverse_distance_transform(
             bins,
             self._radii,

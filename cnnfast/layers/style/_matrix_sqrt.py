@@ -23,7 +23,7 @@ class _MatrixSqrt(torch.autograd.Function):
 
 
 class _Lyapunov(torch.autograd.Function):
-    """X with R X + X R = Q. Its adjoint is the same equation, so derivatives of every order come from this class."""
+    """The solution X of R X + X R = Q. Its adjoint is the same equation, so it has derivatives of every order."""
 
     @staticmethod
     def forward(ctx: Any, root: Tensor, right: Tensor, iterations: int) -> Tensor:
@@ -42,8 +42,8 @@ class _Lyapunov(torch.autograd.Function):
 def matrix_sqrt(matrix: Tensor, iterations: int = 12) -> Tensor:
     """Square root of symmetric positive definite matrices.
 
-    Forward by the coupled Newton-Schulz iteration (quadratic convergence once the matrix is divided by its
-    Frobenius norm), backward by the iteration of the same form for the Lyapunov equation ``R X + X R = grad``.
+    The forward pass is the coupled Newton-Schulz iteration on the matrix divided by its Frobenius norm, which converges
+    quadratically; the backward pass solves the Lyapunov equation ``R X + X R = grad`` by a similar iteration.
 
     Paper: Higham, "Functions of Matrices", SIAM 2008, chapter 6; Lin, Maji, "Improved Bilinear Pooling with CNNs",
     BMVC 2017, section 3.

@@ -1,4 +1,4 @@
-"""What every loss against a captured target shares."""
+"""Base class of the losses against a captured target."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TargetLoss(nn.Module):
         return f"weight={self.weight:g}, captured={self.captured}"
 
     def _placed(self, statistic: Tensor) -> Tensor:
-        """The statistic as a constant with the device and dtype that the constructor asked for."""
+        """The statistic, detached, with the device and dtype given to the constructor."""
         return statistic.detach().to(**self._factory)
 
     def _require_target(self) -> None:

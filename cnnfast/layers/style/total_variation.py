@@ -116,8 +116,8 @@ def _l2(image: Tensor) -> Tensor:
 def _isotropic(image: Tensor, exponent: float) -> Tensor:
     dx, dy = _interior_differences(image)
     squared = dx.square() + dy.square()
-    # The power has an infinite slope at 0: replacing the base there before the power keeps NaN out of the gradient,
-    # which masking its result alone would not.
+    # The power has an infinite slope at 0. Masking its result alone would leave NaN in the gradient, so the base is
+    # replaced before the power, too.
     flat = squared == 0
     return _mean(squared.masked_fill(flat, 1.0).pow(exponent / 2).masked_fill(flat, 0.0))
 
@@ -127,7 +127,7 @@ def _nine_point(image: Tensor) -> Tensor:
     padded = functional.pad(image, (1, 1, 1, 1), mode="replicate") if image.numel() else image
     falling = padded[..., 1:, 1:] - padded[..., :-1, :-1]
     rising = padded[..., 1:, :-1] - padded[..., :-1, 1:]
-    # The last column and row have a neighbour of their own value, hence the mean over all pixels.
+    # With repeated pixels the last column and row have differences of 0, so the mean is over all pixels.
     straight = (dx.square().sum() + dy.square().sum()) / max(1, image.numel())
     diagonal = _mean(falling.square()) + _mean(rising.square())
     return 2 * (straight / 3 + diagonal / 12)

@@ -19,8 +19,8 @@ class WassersteinStyleLoss(TargetLoss):
     .. math:: \frac{w}{C} \left[ \|\mu - \mu_t\|^2
         + \mathrm{tr}(\Sigma_t + \Sigma - 2 (\Sigma_t^{1/2} \Sigma \Sigma_t^{1/2})^{1/2}) \right],
 
-    averaged over the batch. Square roots take `iters` Newton-Schulz steps, gradients as many Lyapunov steps: products
-    of matrices alone, no eigenvalues.
+    averaged over the batch. Square roots take `iters` Newton-Schulz steps and gradients as many Lyapunov steps: matrix
+    products only, no eigendecomposition.
 
     Paper:
         Dowson, Landau, "The Frechet Distance between Multivariate Normal Distributions", 1982 (the distance); Lin,

@@ -17,7 +17,7 @@ from cnnfast.models.style.picture.settings import check_tile
 
 logger = logging.getLogger(__name__)
 
-# Px of a strip: its layers should stay near the caches, and its borders, computed twice, should not weigh.
+# Px of a strip: few enough for the caches, many enough that its borders, which are computed twice, cost little.
 _STRIP_PIXELS = 1 << 17
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -34,21 +34,22 @@ def apply_style(
 ) -> Tensor:
     """Pictures in the style of a network.
 
-    A picture whose sides the network would round up is continued at the right and lower edge by reflection, and the
-    result cut back, so that any size from 1x1 px on comes out as it went in.
+    Where the network would round up the sides, the picture is padded by reflection at the right and lower edge and the
+    result is cropped, so that pictures of any size from 1x1 px keep it.
 
-    Where memory does not do, the network is evaluated in strips of rows, with the same result up to rounding: instance
-    norms get the statistics of the whole picture. That takes up to a half more time, and about 220 bytes of memory for
-    each pixel of the picture in the place of 620.
+    Where the memory is too small, the network is evaluated in strips of rows, with the same result up to rounding:
+    instance norms get the statistics of the whole picture. That takes up to 1.5 times the time, and about 220 bytes of
+    memory per pixel instead of 620.
 
     Args:
         network: a `TransformerNet` or `JohnsonNet`.
         image: [3,H,W] or [B,3,H,W], RGB in [0,1].
-        exact_size: False returns what the network gives: sides rounded up to its `multiple`, and pictures below its
-            `minimum_size` refused.
-        tile: rows of the picture to evaluate at a time; "auto" where the memory would not do, None never.
+        exact_size: False returns the unchanged output of the network, with sides rounded up to its `multiple`; pictures
+            below its `minimum_size` are errors then.
+        tile: evaluate in strips of that many rows; "auto": only if the memory is too small for the whole picture; None:
+            never.
         dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it.
-        progress: called with the share that is done, when evaluated in strips.
+        progress: called with the finished share, from 0 to 1, after every strip.
 
     Returns:
         [3,H,W] or [B,3,H,W], float32 in [0,1], on the network's device.
@@ -102,7 +103,7 @@ def _check(network: nn.Module, image: object, tile: object, dtype: torch.dtype) 
 
 
 def _fit(image: Tensor, network: TransformerNet | JohnsonNet) -> Tensor:
-    """The pictures, continued by reflection to sides that the network takes and returns as they are."""
+    """The pictures, padded by reflection to sides that the network accepts and does not round."""
     multiple, least = network.multiple, network.minimum_size
     for axis in (2, 3):
         side = image.shape[axis]

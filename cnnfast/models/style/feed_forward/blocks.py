@@ -14,7 +14,7 @@ _MODES = ("zeros", "reflect", "replicate")
 
 
 class RowMap(nn.Module, ABC):
-    """A layer whose output row depends on few input rows.
+    """A layer whose output rows depend on few input rows each.
 
     `forward` maps a whole [B,C,H,W]; `on_rows` gives rows [first, last) of the same result from the input rows that
     `in_rows` names, where `height` is always that of the whole input.
@@ -34,7 +34,7 @@ class RowMap(nn.Module, ABC):
 
 
 def border_index(first: int, last: int, side: int, mode: str) -> Tensor:
-    """Which of the rows 0..side-1 continue a picture at rows first..last-1, which may lie outside it.
+    """Rows in 0..side-1 that border padding copies to rows first..last-1, some of which may lie outside the picture.
 
     Example:
         >>> from cnnfast.models.style.feed_forward.blocks import border_index
@@ -52,13 +52,13 @@ def border_index(first: int, last: int, side: int, mode: str) -> Tensor:
 
 
 def _parameters(layer: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and bias in the dtype of x, whatever the dtype in which they are kept."""
+    """Weight and bias, converted to the dtype of x."""
     assert layer.bias is not None
     return layer.weight.to(x.dtype), layer.bias.to(x.dtype)
 
 
 class Extend(RowMap):
-    """Nearest-neighbour enlargement, then `padding` px on every side.
+    """Nearest-neighbour upsampling, then padding by `padding` px on every side.
 
     Args:
         padding: px.
@@ -117,14 +117,14 @@ class Extend(RowMap):
 
 
 class ConvLayer(RowMap):
-    """Nearest-neighbour enlargement, padding by half the kernel, and a convolution with bias.
+    """Nearest-neighbour upsampling, padding by half the kernel, and a convolution with bias.
 
     Args:
         inputs: channels.
         outputs: channels.
         kernel: odd side in px.
         stride: px.
-        upsample: factor of the enlargement.
+        upsample: factor of the upsampling.
         mode: "reflect", "replicate", "zeros" or "none" (no padding).
         device: of the parameters.
         dtype: of the parameters.
@@ -207,17 +207,17 @@ class TransposedConv(RowMap):
 
     def on_rows(self, x: Tensor, start: int, first: int, last: int, height: int) -> Tensor:
         """See `RowMap`."""
-        # Without padding of the rows, the result begins at output row 2 * start - 1.
+        # Without padding of the rows, the first row of the result is output row 2 * start - 1.
         y = F.conv_transpose2d(x, *_parameters(self.conv2d, x), (2, 2), (0, 1), (0, 1))
         begin = first - (2 * start - 1)
         return y[:, :, begin : begin + last - first]
 
 
 class InstanceNorm(nn.Module):
-    """Every channel of every picture brought to mean 0 and variance 1, then scaled and shifted.
+    """Instance norm: every channel of every picture gets mean 0 and variance 1, then a learned scale and shift.
 
-    The result is that of ``torch.nn.InstanceNorm2d(affine=True)``. Running statistics, which old files carry along and
-    nobody uses, are dropped when a state dict is loaded.
+    The result is that of ``torch.nn.InstanceNorm2d(affine=True)``. Running statistics in old state dicts are unused
+    and ignored when loading.
 
     Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016.
 
@@ -249,7 +249,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        # Groups of one channel are the same function, three times as fast on a CPU, and keep channels_last.
+        # A group norm of one channel per group is the same, three times as fast on a CPU, and keeps channels_last.
         return F.group_norm(x, self.weight.numel(), self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -263,15 +263,15 @@ class InstanceNorm(nn.Module):
 
 
 class Stage(NamedTuple):
-    """One step of a network: a map, a norm, a ReLU, and the ends of a residual connection.
+    """One step of a network: a layer, a norm, a ReLU, and the start or end of a residual connection.
 
     Attributes:
-        map: changes size and channels.
+        map: convolution, transposed convolution or padding.
         norm: `InstanceNorm`, ``nn.BatchNorm2d`` or None.
         relu: whether a ReLU follows.
-        opens: the input of this stage is kept.
-        closes: the kept input, without `crop` px on every side, is added to this stage's output.
-        crop: px.
+        opens: a residual connection starts at the input of this stage.
+        closes: the residual connection is added to the output of this stage.
+        crop: px that the residual connection loses on every side.
     """
 
     map: RowMap

@@ -1,7 +1,7 @@
 """The feed-forward style network of the PyTorch examples.
 
 Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016, with instance
-norms (Ulyanov et al. 2016) and, against checkerboards, enlargement before convolution (Odena et al., Distill 2016).
+norms (Ulyanov et al. 2016) and upsampling followed by convolution against checkerboards (Odena et al., Distill 2016).
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class _ResidualBlock(nn.Module):
 class TransformerNet(nn.Module):
     """Image transformation network of ``fast_neural_style`` in the PyTorch examples, compatible with its state dicts.
 
-    A 9x9 convolution, two of stride 2, five residual blocks, two of 3x3 behind an enlargement by 2, and a 9x9 one; all
-    with reflected borders and, but for the last, an instance norm and ReLU. Pictures are RGB in 0..255 on both sides,
-    and the output is not limited to that range; `preprocess` and `postprocess` convert from and to [0,1].
+    A convolutional network without attention, which transforms pictures: a 9x9 convolution, two of stride 2, five
+    residual blocks, two 3x3 convolutions after upsampling by 2, and a 9x9 one. All have reflection padding and, but for
+    the last, an instance norm and a ReLU. Input and output are RGB in 0..255, and the output is not clipped to that
+    range; `preprocess` and `postprocess` convert from and to [0,1].
 
     Shape:
         - x: [B,3,H,W], RGB in 0..255, sides of at least 5 px.
@@ -118,7 +119,7 @@ class TransformerNet(nn.Module):
         return self.finish(run_stages(self.stages(), x))
 
     def finish(self, output: Tensor) -> Tensor:
-        """What follows the last stage: nothing."""
+        """The steps after the last stage: none."""
         return output
 
     def preprocess(self, image: Tensor) -> Tensor:
@@ -130,12 +131,12 @@ class TransformerNet(nn.Module):
         return self.convention.inverse(output)
 
     def options(self) -> dict[str, object]:
-        """What the constructor needs to make such a network again."""
+        """The constructor's arguments for a network of the same architecture."""
         return {"channels": list(self.channels)}
 
 
 def transformer_channels(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int, int] | None:
-    """Widths of a `TransformerNet` from the shapes of a state dict's tensors, None where it is another network's.
+    """Widths of a `TransformerNet` from the shapes in a state dict, or None for a state dict of another network.
 
     Example:
         >>> from cnnfast.models.style.feed_forward.examples_network import TransformerNet, transformer_channels

@@ -18,7 +18,7 @@ FAST_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 FAST_CONTENT_LAYERS = ("relu2_2",)
 """Layers of the content (Johnson, Alahi, Fei-Fei, ECCV 2016)."""
 
-# Steps over which the terms are averaged while the style's weight is found.
+# Time constant, in steps, of the running means while the weight of the style is determined.
 _MEMORY = 15
 
 TERMS = ("content", "style", "tv")
@@ -26,14 +26,14 @@ TERMS = ("content", "style", "tv")
 
 
 class PerceptualLoss(nn.Module):
-    r"""Content, style and total variation of styled pictures, each without its weight.
+    r"""Content, style and total variation of styled pictures, unweighted.
 
     .. math::
         L_c = \sum_l \mathrm{mean}(F_l(y) - F_l(x))^2, \quad
         L_s = \sum_l \mathrm{mean}(G_l(y) / (C_l M_l) - T_l)^2
 
-    with the features F of a frozen network, their Gram matrices G over M positions, and the style's T, which are
-    computed once, for one picture, and serve every picture of a batch.
+    with the features F of a frozen network, their Gram matrices G over M positions, and those of the style, T, which
+    are computed once and compared with every picture of a batch.
 
     Shape:
         - styled, pictures: [B,3,H,W], RGB, nominally in [0,1].
@@ -80,7 +80,7 @@ class PerceptualLoss(nn.Module):
             loss.capture(features[name])  # type: ignore[operator]
 
     def place(self, device: torch.device) -> None:
-        """Moves the extractor, which is kept out of the module's parameters and its state dict."""
+        """Move the extractor, which is not part of the module's parameters and state dict."""
         for extractor in self._extractors:
             extractor.to(device)
 
@@ -113,18 +113,18 @@ def _cut(extractor: nn.Module, layers: Sequence[str]) -> nn.Module:
 
 
 class TermWeights(nn.Module):
-    """Weights of content, style and total variation; that of the style may be found while training.
+    """Weights of content, style and total variation; that of the style can be determined in training.
 
-    Without a given style weight it is such that the weighted style is `strength` times the weighted content, both taken
-    as means that remember about 15 steps. It is followed during the first `settle` steps and fixed from then on. So a
-    strength means the same for every network and style.
+    Without a given style weight, it is chosen so that the weighted style loss is `strength` times the weighted content
+    loss, both as running means over about 15 steps. It is updated during the first `settle` steps and fixed then. So a
+    strength has the same meaning for every network and style.
 
     Args:
         content: weight.
-        style: weight, or None to find it.
+        style: weight, or None to determine it.
         tv: weight.
         strength: wanted ratio of style to content.
-        settle: steps until the weight is fixed.
+        settle: number of steps until the weight is fixed.
 
     Raises:
         ValueError: a weight that is negative or not finite, or a strength that is not positive.
@@ -159,7 +159,7 @@ class TermWeights(nn.Module):
 
     @torch.no_grad()
     def observe(self, terms: Tensor) -> None:
-        """Takes note of finite terms [3] of one step."""
+        """Update the weight of the style from the finite terms [3] of one step."""
         if not self._found or self.seen >= self._settle:
             return
         share = 1.0 if self.seen == 0 else 1 / _MEMORY

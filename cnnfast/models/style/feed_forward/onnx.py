@@ -35,8 +35,8 @@ def export_onnx(
 ) -> None:
     """Write a network as ONNX (opset 18) whose one input "image" and one output "styled" are RGB pictures in [0,1].
 
-    The output has the size of the input; batch, height and width are free unless `size` fixes the latter two, which
-    some run-times need or make better use of.
+    The output has the size of the input; batch, height and width are dynamic unless `size` fixes the latter two, which
+    some run-times need or optimise better.
 
     Args:
         network: a `TransformerNet` or `JohnsonNet`.

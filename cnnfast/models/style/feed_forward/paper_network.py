@@ -1,4 +1,4 @@
-"""The feed-forward style network of Johnson, Alahi and Fei-Fei, built from a description in words."""
+"""The feed-forward style network of Johnson, Alahi and Fei-Fei (ECCV 2016), built from an architecture string."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARCH = "c9s1-32,d64,d128,R128x5,u64,u32,c9s1-3"
 """The network of the paper."""
 
 UPSAMPLING_ARCH = "c9s1-32,d64,d128,R128x5,U2,c3s1-64,U2,c9s1-3"
-"""The same with enlargement in the place of transposed convolutions, which leave checkerboards."""
+"""The same with upsampling instead of transposed convolutions, which leave checkerboards."""
 
 _PADDINGS = ("reflect-start", "none", "zeros", "reflect", "replicate")
 _WORD = re.compile(
@@ -34,7 +34,7 @@ _WORD = re.compile(
 
 
 class _Step(NamedTuple):
-    """One word of a description: kind "c", "d", "R", "u" or "U", and its numbers."""
+    """One step of an architecture string: kind "c", "d", "R", "u" or "U", and its numbers."""
 
     kind: str
     channels: int
@@ -43,11 +43,11 @@ class _Step(NamedTuple):
 
 
 def parse_arch(arch: str) -> list[_Step]:
-    """The steps that a description names.
+    """The steps of an architecture string.
 
     Words, separated by commas: ``c9s1-32`` is a 9x9 convolution of stride 1 to 32 channels, ``d64`` a 3x3 one of stride
-    2, ``R128`` a residual block (``R128x5``: five of them), ``u64`` a transposed convolution of stride 2, and ``U2`` an
-    enlargement by 2.
+    2, ``R128`` a residual block (``R128x5``: five of them), ``u64`` a transposed convolution of stride 2, and ``U2``
+    upsampling by 2.
 
     Raises:
         ValueError: a word that is none of these, a residual block of another width, or an output without 3 channels.
@@ -97,11 +97,11 @@ class JohnsonNet(nn.Module):
 
     Args:
         norm: "instance" or "batch". A network with batch norms, the paper's, must be in evaluation mode to be applied.
-        padding: "reflect-start" (residual blocks without padding, and the picture reflected at its borders by as much
-            as they take away), "none" (the same without that), "zeros", "reflect" or "replicate" in all convolutions.
+        padding: "reflect-start" (residual blocks without padding; the picture is padded by reflection by as much as
+            they crop), "none" (the same without the reflection), "zeros", "reflect" or "replicate" in all convolutions.
             Strided and transposed convolutions always, and others with "reflect-start" and "none", pad with zeros.
         tanh_constant: c.
-        arch: the steps in words, see :func:`parse_arch`.
+        arch: architecture string, see :func:`parse_arch`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -179,7 +179,7 @@ class JohnsonNet(nn.Module):
         return self.padding not in ("reflect-start", "none")
 
     def _reductions(self) -> list[int]:
-        """Px of the picture between neighbours in the input of each step."""
+        """Downsampling factor of the input of each step."""
         reductions, present = [], 1
         for step in self._steps:
             reductions.append(present)
@@ -191,12 +191,12 @@ class JohnsonNet(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """Sides that are multiples of this many px come out as they are."""
+        """Sides that are multiples of this many px are not rounded."""
         return max(self._reductions())
 
     @property
     def margin(self) -> int:
-        """Px that residual blocks without padding take away on every side."""
+        """Px that residual blocks without padding crop on every side."""
         if self._padded_blocks:
             return 0
         pairs = zip(self._steps, self._reductions(), strict=True)
@@ -234,7 +234,7 @@ class JohnsonNet(nn.Module):
         return self.finish(run_stages(self.stages(), x))
 
     def finish(self, output: Tensor) -> Tensor:
-        """What follows the last stage, pixel by pixel."""
+        """The steps after the last stage, pixel by pixel."""
         return self.tanh_constant * output.tanh()
 
     def preprocess(self, image: Tensor) -> Tensor:
@@ -246,5 +246,5 @@ class JohnsonNet(nn.Module):
         return self.convention.inverse(output)
 
     def options(self) -> dict[str, object]:
-        """What the constructor needs to make such a network again."""
+        """The constructor's arguments for a network of the same architecture."""
         return {"norm": self.norm, "padding": self.padding, "tanh_constant": self.tanh_constant, "arch": self.arch}

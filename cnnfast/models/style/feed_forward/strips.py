@@ -2,8 +2,8 @@
 
 An instance norm needs the mean and variance of a whole picture, so a picture cannot be cut into tiles that are put
 through the network one by one. Here every norm gets its statistics in a pass over the strips of the layer below it.
-A layer's strip is computed from the strips below it, down to the last layer that is kept as a whole: those with few
-values for each pixel of the picture (reduced resolution) are kept, wide ones at full resolution are computed again.
+A strip of a layer is computed from the strips below it, down to the last layer that is stored as a whole: layers with
+few values per pixel of the picture (at reduced resolution) are stored, wide ones at full resolution are recomputed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from cnnfast.models.style.feed_forward.blocks import Extend, InstanceNorm, RowMap, Stage
 
-# Values for each pixel of the picture up to which a layer is kept as a whole: 16 are 64 bytes in float32.
+# Layers with at most so many values per pixel of the picture are stored as a whole: 16 are 64 bytes in float32.
 _KEPT_VALUES = 16
 
 
 @dataclass
 class _Whole:
-    """A layer that is kept."""
+    """A layer that is stored as a whole."""
 
     values: Tensor
 
@@ -37,7 +37,7 @@ class _Whole:
 
 @dataclass
 class _Mapped:
-    """A layer that is computed from another one's rows."""
+    """A layer that is recomputed from rows of another layer."""
 
     source: _Rows
     map: RowMap
@@ -56,7 +56,7 @@ class _Mapped:
 
 @dataclass
 class _Pointwise:
-    """A layer with the size of another one."""
+    """A function of another layer, pixel by pixel."""
 
     source: _Rows
     function: Callable[[Tensor], Tensor]
@@ -91,7 +91,7 @@ _Rows = _Whole | _Mapped | _Pointwise | _Sum
 
 
 class _Moments:
-    """Mean and variance of every channel of every picture, from strips, in the way of Chan et al. (1979)."""
+    """Mean and variance of every channel of every picture, merged over strips by the formulas of Chan et al. (1979)."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -108,7 +108,7 @@ class _Moments:
         self._count = total
 
     def affine(self, norm: InstanceNorm) -> tuple[Tensor, Tensor]:
-        """Factor and shift [B,C,1,1] that are the norm."""
+        """Scale and shift [B,C,1,1] that are equivalent to the norm."""
         assert isinstance(self._mean, Tensor) and isinstance(self._squares, Tensor)
         scale = norm.weight.double() * (self._squares / self._count + norm.eps).rsqrt()
         shift = norm.bias.double() - scale * self._mean
@@ -116,11 +116,11 @@ class _Moments:
 
 
 def _variance_and_mean(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every channel of every picture, [B,C] each, in float32 or float64."""
+    """Variance and mean of every channel of every picture, [B,C] each, in float32 or float64."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     if x.device.type != "cpu":
         return torch.var_mean(x.to(dtype), (2, 3), correction=0)
-    # The CPU takes 15 times as long for var_mean as for a norm that yields the same on the way.
+    # On the CPU var_mean takes 15 times as long as a group norm, which computes the same statistics.
     if not x.is_contiguous(memory_format=torch.channels_last):
         x = x.contiguous()
     batch, channels, height, width = x.shape
@@ -134,9 +134,8 @@ class StripEvaluation:
 
     Args:
         stages: of the network, in evaluation mode.
-        strip: rows of the picture that are evaluated at once; layers of another resolution take their share.
-        progress: called after every strip with the number of finished passes, of all passes, and the share of the
-            present one that is done.
+        strip: rows of the picture that are evaluated at once; proportionally fewer at reduced resolution.
+        progress: called after every strip with the finished share of all passes, from 0 to 1.
     """
 
     def __init__(self, stages: Sequence[Stage], strip: int, progress: Callable[[float], None] | None = None) -> None:
@@ -152,7 +151,7 @@ class StripEvaluation:
         kept: _Rows = layer
         for stage in self._stages:
             if stage.opens:
-                # Two stages read it: the residual branch and the sum.
+                # Read twice: by the residual branch and by the sum.
                 kept = layer = self._keep(layer)
             layer = self._apply(stage, layer)
             if stage.closes:
@@ -179,7 +178,7 @@ class StripEvaluation:
         return channels * height * width / (self._picture.shape[2] * self._picture.shape[3])
 
     def _keep(self, layer: _Rows, moments: _Moments | None = None) -> _Rows:
-        """The layer as a whole, its statistics taken on the way."""
+        """The layer stored as a whole; its statistics are added to `moments`."""
         if isinstance(layer, _Whole):
             return layer
         whole: Tensor | None = None
@@ -219,7 +218,7 @@ def _normalise(scale: Tensor, shift: Tensor, relu: bool) -> Callable[[Tensor], T
 
 
 def _shapes(stages: Sequence[Stage], x: Tensor) -> Iterator[tuple[int, int, int]]:
-    """Values of each stage's input, of its enlarged and padded input, and of its output."""
+    """Number of values of each stage's input, of its enlarged and padded input, and of its output."""
     batch, channels, height, width = x.shape
     for stage in stages:
         before = batch * channels * height * width
@@ -235,14 +234,14 @@ def _shapes(stages: Sequence[Stage], x: Tensor) -> Iterator[tuple[int, int, int]
 def peak_bytes(stages: Sequence[Stage], x: Tensor) -> int:
     """Bytes that the stages take when they are run on whole pictures x, beyond x itself.
 
-    Enlarging and padding make two copies, and a norm with its ReLU another one of the output.
+    Enlarging and padding make a copy each; a norm with its ReLU makes one of the output.
     """
     values = max(before + max(2 * between, between + after, 2 * after) for before, between, after in _shapes(stages, x))
     return values * x.element_size()
 
 
 def kept_bytes(stages: Sequence[Stage], x: Tensor) -> int:
-    """Bytes of the whole layers that `StripEvaluation` has at a time: up to three in a residual block."""
+    """Bytes of the layers that `StripEvaluation` stores at the same time: up to three in a residual block."""
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     after = [values for _, _, values in _shapes(stages, x) if values <= _KEPT_VALUES * pixels]
     return 3 * max(after, default=0) * x.element_size()

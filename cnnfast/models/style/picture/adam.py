@@ -28,15 +28,15 @@ class Adam(PictureOptimizer):
     learning rate. Memory is 6 n values, a seventh of :class:`~cnnfast.models.style.picture.lbfgs.LBFGS` with a history
     of 20.
 
-    After a non-finite loss or gradient the last good x returns, the moments are cleared and the learning rate is a
-    quarter until the next success; the fifth failure in a row raises.
+    After a non-finite loss or gradient the last good x is restored, the moments are cleared and the learning rate is a
+    quarter until the next finite one; the fifth failure in a row raises.
 
     Args:
         x: start, see :class:`PictureOptimizer`.
         evaluate: ``x -> (loss, gradient)``.
         lr: learning rate, in units of x.
         betas: decay of the first and second moments.
-        decay: of the mean of the iterates, in [0, 1); 0 returns the newest iterate.
+        decay: of the exponential mean of the iterates, in [0, 1); with 0 the result is the newest iterate.
         bounds: ``(low, high)`` or None.
         describe_failure: text for the error after five failures.
 
@@ -106,7 +106,7 @@ class Adam(PictureOptimizer):
         """Take over the moments and the step count of an optimiser of another size, x [C,H,W], before the first step.
 
         First moments are enlarged bicubically, second ones bilinearly, so that they stay positive. The mean of the
-        iterates begins anew.
+        iterates starts from nothing.
         """
         height, width = self._state.x.shape[-2:]
         adam = {}

@@ -17,7 +17,7 @@ KINDS = {"texture": ("texture synthesis", "synthesize_texture"), "style": ("styl
 
 
 def checkpoint_format(kind: str) -> str:
-    """What a checkpoint of a kind of run says about itself.
+    """The format string in a checkpoint of a kind of run.
 
     Example:
         >>> from cnnfast.models.style.picture.checkpoint import checkpoint_format

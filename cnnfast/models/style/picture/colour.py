@@ -1,4 +1,4 @@
-"""Colour statistics: a picture in another's colours, and luminance kept apart from colour."""
+"""Colour statistics: a picture in another's colours, and and luminance separated from colour."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _statistics(pixels: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Power of a symmetric positive definite matrix; eigenvalues that rounding made negative count as the smallest."""
+    """Power of a symmetric positive definite matrix; eigenvalues are clamped to be positive in spite of rounding."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     return (vectors * values.clamp_min(torch.finfo(values.dtype).tiny) ** exponent) @ vectors.T
 
@@ -185,6 +185,6 @@ def _original_colours_of_bytes(content: Tensor, generated: Tensor) -> Tensor:
 
 
 def _mix(image: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Every output channel a weighted sum of the three input channels."""
+    """Output channels as weighted sums of the three input channels."""
     matrix = torch.tensor(rows, dtype=image.dtype, device=image.device)
     return torch.einsum("oc,chw->ohw", matrix, image)

@@ -20,7 +20,7 @@ GROWTH = 10.0
 
 
 class _Pairs(NamedTuple):
-    """Which rows of the history are alive, oldest first, and their small products S Y^T and Y Z^T in float64."""
+    """Rows of the history in use, oldest first, and the matrices S Y^T and Y Z^T of these pairs in float64."""
 
     slots: tuple[int, ...]
     sy: Tensor
@@ -28,14 +28,14 @@ class _Pairs(NamedTuple):
 
 
 class _Memory(NamedTuple):
-    """What L-BFGS knows at a picture: the gradient there and the pairs of the past."""
+    """The gradient at the current picture and the pairs of earlier steps."""
 
     gradient: Tensor
     pairs: _Pairs
 
 
 class _Verdict(NamedTuple):
-    """All that is decided about a trial point."""
+    """Measurements of a trial point, and whether it is accepted."""
 
     loss: float
     finite: bool
@@ -108,9 +108,9 @@ class LBFGS(PictureOptimizer):
             raise ValueError(f"LBFGS: expected a history of at least 1, got {history}")
         self.history = history
         self._precondition = (lambda v: v) if preconditioner is None else preconditioner
-        # One row more than pairs in use: a new pair never overwrites a row that the committed state still needs.
+        # One row more than pairs: a new pair never overwrites a row that the current state still needs.
         self._rows = x.new_zeros(history + 1, 2, x.numel())
-        # MPS has no float64; everywhere else the small matrices are cheap and deserve it.
+        # The small matrices are cheap in float64, which all devices but MPS have.
         self._small = torch.float32 if x.device.type == "mps" else torch.float64
         self._state = self._state._replace(extra=_Memory(torch.zeros_like(self._state.x), self._no_pairs()))
 
@@ -126,7 +126,7 @@ class LBFGS(PictureOptimizer):
         return ~(((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0)))
 
     def _inner(self, slots: tuple[int, ...], vector: Tensor) -> Tensor:
-        """Inner products of the live rows, s and z, with a vector: [pairs, 2]."""
+        """Inner products of the rows in use, s and z, with a vector: [pairs, 2]."""
         s, z = self._rows[: max(slots) + 1].unbind(1)
         products = torch.stack([s @ vector.reshape(-1), z @ vector.reshape(-1)], 1)
         return products[list(slots)].to(self._small)
@@ -142,7 +142,7 @@ class LBFGS(PictureOptimizer):
         inner = d[:, None] * u + gamma * (pairs.yz @ u - products[:, 1:])
         weights = torch.cat([torch.linalg.solve_triangular(r.T, inner, upper=False), -gamma * u], dim=1)
         used = max(pairs.slots) + 1
-        # Dead rows get weight zero; they hold finite numbers, so they add nothing.
+        # Unused rows get the coefficient zero; their values are finite, so they add nothing.
         coefficients = torch.zeros(used, 2, dtype=gradient.dtype, device=gradient.device)
         coefficients[list(pairs.slots)] = weights.to(gradient.dtype)
         s, z = self._rows[:used].unbind(1)
@@ -217,14 +217,14 @@ class LBFGS(PictureOptimizer):
                 return State(trial, verdict.loss, state.iterations + 1, 0, scale, False, memory)
             if verdict.predicted >= 0 and pairs.slots:
                 break
-        # A search that fails along the steepest descent direction has met the rounding error of f.
+        # Where even steepest descent finds no lower value, changes of f are below its rounding error.
         stalled = not pairs.slots and state.scale <= 1
         return state._replace(extra=forgetful, stalled=stalled, scale=1.0, iterations=state.iterations + 1)
 
     def _judge(
         self, state: State, trial: Tensor, loss: Tensor, gradient: Tensor, steepest: Tensor
     ) -> tuple[Tensor, Tensor, _Verdict]:
-        """The new pair, and all that must be decided about a trial point, fetched from the device in one transfer."""
+        """The new pair and the measurements of a trial point, fetched from the device in one transfer."""
         s, y = trial - state.x, gradient - state.extra.gradient
         predicted = torch.dot(state.extra.gradient.view(-1), s.view(-1))
         if self._bounds is not None:
@@ -240,7 +240,7 @@ class LBFGS(PictureOptimizer):
         return s, y, _Verdict(value, bool(is_finite), accepted, expected, sy_value, yy_value, largest)
 
     def state_dict(self) -> dict[str, Any]:
-        """State as plain tensors and numbers; the history holds live pairs only, oldest first."""
+        """State as plain tensors and numbers; the history holds the pairs in use, oldest first."""
         state, saved = self._common_state()
         gradient, pairs = state.extra
         saved |= {"history": self.history, "slots": list(pairs.slots), "sy": pairs.sy.clone(), "yz": pairs.yz.clone()}

@@ -1,4 +1,4 @@
-"""What all systems that optimise a picture from coarse to fine share: levels, tiles, progress and checkpoints."""
+"""A run that optimises a picture from coarse to fine: levels, tiles, progress and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from cnnfast.models.style.picture.optimizer import PictureOptimizer
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What a callback learns after every iteration.
+    """Argument of a callback after every iteration.
 
     Attributes:
         level: 1 for the coarsest.
         levels: number of levels.
         iteration: iterations done on this level.
-        iterations: iterations planned for this level; it ends earlier when nothing can improve any more.
-        loss: relative loss: 1 for a picture without features, 0 for one that is all that was asked for.
+        iterations: iterations planned for this level; it ends earlier when no step lowers the loss any more.
+        loss: relative loss: 1 for a picture whose features are all zero, 0 for a perfect match.
         size: (height, width) of this level's picture.
-        image: call it for the present picture [3,H,W] in [0,1], a copy.
+        image: call it for the current picture [3,H,W] in [0,1], a copy.
         checkpoint: call it for a dict from which the run resumes and which loads with
-            ``torch.load(weights_only=True)``. It stays valid after an exception has ended the run.
+            ``torch.load(weights_only=True)``. It remains usable after an exception has ended the run.
     """
 
     level: int
@@ -57,7 +57,7 @@ class AnyLevel(Protocol):
 
     @property
     def iterations(self) -> int:
-        """How often to improve it."""
+        """Number of iterations."""
 
 
 Objective = TypeVar("Objective", bound=PictureObjective)
@@ -65,10 +65,12 @@ LevelKind = TypeVar("LevelKind", bound=AnyLevel)
 
 
 class LevelRun(ABC, Generic[Objective, LevelKind]):
-    """One run. `_position` is the level and its optimiser, replaced together so that a checkpoint is always whole.
+    """One run over all levels.
+
+    `_position` is the level and its optimiser, replaced in one assignment so that every checkpoint is consistent.
 
     Args:
-        kind: of checkpoints, see :mod:`~cnnfast.models.style.picture.checkpoint`.
+        kind: kind of the checkpoints, see :mod:`~cnnfast.models.style.picture.checkpoint`.
         network: whose features the objective compares.
         objective: to minimise; a level's targets are captured by `_begin`.
         plan: levels, coarse to fine.
@@ -91,7 +93,7 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
         self._history: list[list[float]] = []
 
     def run(self, checkpoint: Mapping[str, Any] | None) -> Tensor:
-        """All levels, or those that a checkpoint leaves; the result [3,H,W] in [0,1]."""
+        """Run all levels, or those that remain after a checkpoint; the result is [3,H,W] in [0,1]."""
         index, picture, previous = 0, None, None
         if checkpoint is not None:
             check_settings(KINDS[self._kind][1], checkpoint["settings"], self._fingerprints)
@@ -112,20 +114,20 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
 
     @abstractmethod
     def _begin(self, index: int, picture: Tensor | None, previous: PictureOptimizer | None) -> PictureOptimizer:
-        """Captures the targets of a level and starts from a picture of another size, or (None) from the beginning.
+        """Capture the targets of a level and make its optimiser.
 
         Args:
             index: of the level.
-            picture: result of the level before.
+            picture: result of the level before, or None to start anew.
             previous: optimiser of the level before; None when resuming.
         """
 
     @abstractmethod
     def _describe(self) -> dict[str, Any]:
-        """All that decides about the result, as plain values."""
+        """All that the result depends on, as plain values; a checkpoint resumes only where they are equal."""
 
     def _shown(self, picture: Tensor) -> Tensor:
-        """A picture of the optimiser as the caller wants it."""
+        """The optimiser's picture as the caller gets it."""
         return picture.clamp(0, 1).expand(3, -1, -1).clone()
 
     def _optimize(self, index: int, optimizer: PictureOptimizer) -> None:
@@ -176,18 +178,18 @@ def plan_tiles(
     *,
     channels: int,
 ) -> list[int | None]:
-    """Px of a tile for each level, None for no tiles, decided before the first level costs time.
+    """Px of a tile for each level, None for no tiles, chosen before the first level starts.
 
     Args:
         function: name for messages.
         network: see :func:`~cnnfast.models.style.picture.memory.plan_tile`.
-        levels: of each the name and (height, width) of every picture that the network will see.
-        tile: px, None, or "auto" for what the memory needs.
-        optimizer: of the picture.
-        channels: of the picture.
+        levels: for each level the name and (height, width) of every picture that goes through the network.
+        tile: px, None, or "auto" to choose by the free memory.
+        optimizer: name of the picture's optimiser.
+        channels: number of channels of the picture.
 
     Raises:
-        ValueError: a picture that the memory is too small for, or smaller than the network takes.
+        ValueError: a picture that does not fit into the memory, or is smaller than the network takes.
     """
     smallest = getattr(network, "minimum_size", 1)
     tiles: list[int | None] = []
@@ -203,7 +205,7 @@ def plan_tiles(
 
 
 def choose_device(image: object, device: torch.device | str | None) -> torch.device:
-    """The device that was asked for, else that of a tensor, else a GPU with kernels, else the CPU."""
+    """The given device, else that of a tensor, else a GPU for which there are kernels, else the CPU."""
     if device is not None:
         return torch.device(device)
     if isinstance(image, Tensor):

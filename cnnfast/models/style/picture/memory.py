@@ -1,4 +1,4 @@
-"""How much memory one evaluation of a loss over a picture takes, and how much there is."""
+"""Memory that an evaluation of a loss over a picture takes, the free memory, and the choice of tiles."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cnnfast.models.style.picture.lbfgs import HISTORY
 
 logger = logging.getLogger(__name__)
 
-# Part of the free memory that a run may plan with; the rest covers convolution workspaces and fragmentation.
+# Share of the free memory that a run may use; the rest covers workspaces of convolutions and fragmentation.
 USABLE = 0.7
 SMALLEST_PROBE = 64
 
 
 class Cost(NamedTuple):
-    """Bytes of one loss and gradient: a constant part and a part for every pixel."""
+    """Bytes of one loss and gradient: a constant part and a part per pixel."""
 
     fixed: int
     per_pixel: float
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
     """Cost of an extractor's forward and backward pass, from the tensors that a small picture keeps for backward.
 
-    The peak is all kept activations, plus the two gradients alive at the widest layer; weights are the fixed part.
+    The peak is all saved activations and two gradients of the widest layer; the weights are the fixed part.
 
     Args:
         extractor: [1,3,H,W] -> dict of features.
@@ -59,7 +59,7 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            # Weights converted to another dtype do not grow with the picture.
+            # Copies of weights in another dtype do not grow with the picture.
             (copies if tensor.shape in shapes else sizes)[storage.data_ptr()] = storage.nbytes()
         return tensor
 
@@ -81,7 +81,7 @@ def optimizer_bytes(kind: str, values: int, history: int = HISTORY) -> int:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a new allocation can get, or None where the system does not tell."""
+    """Bytes that can be allocated, or None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory() if device.type == "cpu" else None
@@ -131,16 +131,16 @@ def plan_tile(
 ) -> int | None:
     """Px of a tile for a picture of that size, None for no tiles; with "auto" decided by the free memory.
 
-    `function` is the name for messages.
+    `function` is the name in error messages.
 
     Raises:
-        ValueError: a picture that is too large for the memory even in tiles, or tiles asked of an extractor that does
-            not tell its `halo` and `stride`.
+        ValueError: a picture that is too large for the memory even in tiles, or tiles with an extractor that has no
+            attributes `halo` and `stride`.
     """
-    tellable = hasattr(extractor, "halo") and hasattr(extractor, "stride")
-    if tile is None or (tile == "auto" and not tellable):
+    has_geometry = hasattr(extractor, "halo") and hasattr(extractor, "stride")
+    if tile is None or (tile == "auto" and not has_geometry):
         return None
-    if not tellable:
+    if not has_geometry:
         raise ValueError(f"{function}: expected an extractor with halo and stride for tiles, got {extractor}")
     if tile != "auto":
         return int(tile)

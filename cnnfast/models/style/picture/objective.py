@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cnnfast.models.style.picture.terms import Term
 from cnnfast.models.style.picture.tiling import PixelWeights, TiledPicture, equal_weights, size_of, streamed
 
-# Keeps the first L-BFGS step and float32 gradients in a healthy range; relative losses themselves are below 1.
+# Relative losses are below 1; the factor avoids tiny float32 gradients and a tiny first step of L-BFGS.
 RELATIVE_FACTOR = 1e6
 
 
@@ -20,8 +20,8 @@ class PictureObjective:
     Args:
         extractor: [1,3,H,W] -> dict of features.
         terms: name -> term over the features of a layer.
-        padding: the extractor's padding for the picture, if it is not that for samples; "circular" makes the picture
-            wrap around.
+        padding: padding of the extractor for the picture, where it differs from that for samples; with "circular" the
+            picture wraps around.
     """
 
     def __init__(self, extractor: nn.Module, terms: dict[str, Term], *, padding: str | None = None) -> None:
@@ -32,22 +32,22 @@ class PictureObjective:
         self._pixel_terms: dict[str, Callable[[Tensor], Tensor]] = {}
         self._sample_padding: str | None = getattr(extractor, "padding", None)
         self._padding = padding or self._sample_padding
-        # Convolutions take over the layout of the picture; it should be that of their weights.
+        # A convolution computes in the layout of its input, which should be that of its weights.
         kernels = [p for p in extractor.parameters() if p.dim() == 4]
         wanted = bool(kernels) and all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
         self._format = torch.channels_last if wanted else torch.contiguous_format
         self._tile: int | None = None
         self._halo, self._stride = 0, 1
         self._values: dict[str, Tensor] = {}
-        self._loss_of_nothing = 1.0
+        self._loss_of_zeros = 1.0
 
     @property
     def periodic(self) -> bool:
-        """Whether the picture goes on at its opposite borders, in the eyes of the extractor."""
+        """Whether the picture wraps around at its borders, by the padding of the extractor."""
         return self._padding == "circular"
 
     def restore(self) -> None:
-        """Give the extractor back the padding that it came with."""
+        """Give the extractor its original padding."""
         self._pad(self._sample_padding)
 
     def _pad(self, mode: str | None) -> None:
@@ -62,12 +62,12 @@ class PictureObjective:
         return TiledPicture(self._extractor, tile=self._tile, halo=self._halo, stride=self._stride, periodic=periodic)
 
     def _sample(self, picture: Tensor) -> Tensor:
-        """A sample [3,h,w] as the extractor takes it."""
+        """A sample [3,h,w] as input of the extractor."""
         return picture[None].contiguous(memory_format=self._format)
 
     def _captured(self) -> None:
-        """To be called when every term has its target."""
-        self._loss_of_nothing = sum(term.of_nothing() for term in self._terms.values()) or 1.0
+        """Must be called when every term has its target."""
+        self._loss_of_zeros = sum(term.of_zeros() for term in self._terms.values()) or 1.0
 
     def __call__(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Loss (scalar) and gradient of a picture [1 or 3, H, W]; the gradient of a grey one is summed over RGB."""
@@ -110,8 +110,8 @@ class PictureObjective:
         return dict(self._values)
 
     def relative(self, loss: float) -> float:
-        """A loss divided by the loss of a picture without any features, so that 1 is bad and 0 is perfect."""
-        return loss / self._loss_of_nothing
+        """A loss divided by that of a picture whose features are all zero; 0 is a perfect match."""
+        return loss / self._loss_of_zeros
 
     def describe_failure(self) -> str:
         """The terms that were not finite in the last evaluation."""

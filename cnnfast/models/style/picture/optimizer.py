@@ -1,8 +1,8 @@
-"""What the optimisers over one picture share: bounds, recovery from non-finite values, states that survive interrupts.
+"""Base of the optimisers over one picture: bounds, recovery from non-finite values, states that survive interrupts.
 
 They minimise ``f(x)`` over a single tensor ``x`` of any shape, under optional bounds ``low <= x <= high``. Every
-``step`` builds the next state beside the present one and commits it in one assignment. An exception that strikes at any
-moment, a ``KeyboardInterrupt`` among them, therefore leaves a state that can be saved and resumed.
+``step`` builds the next state beside the current one and replaces it in one assignment. An exception at any moment, for
+instance a ``KeyboardInterrupt``, therefore leaves a state that can be saved and resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_FAILURES = 5
 
 
 class State(NamedTuple):
-    """Everything one iteration hands to the next; replaced as a whole, never changed in place."""
+    """All that an iteration passes to the next; replaced as a whole, never changed in place."""
 
     x: Tensor
     loss: float
@@ -34,13 +34,13 @@ class State(NamedTuple):
 
 
 class PictureOptimizer(ABC):
-    """Common life of the optimisers: bounds, commits, and recovery from non-finite values.
+    """Base class of the optimisers.
 
     Args:
         x: start, floating point, any shape with at least one element; copied and clamped into the bounds.
         evaluate: maps a tensor shaped like ``x`` to ``(loss, gradient)``, a scalar and a tensor shaped like ``x``.
         bounds: ``(low, high)``, numbers or tensors that broadcast against ``x``, or None.
-        describe_failure: called after a non-finite evaluation; its text (say, a layer's name) ends the error message.
+        describe_failure: called after a non-finite evaluation; its text, such as a layer's name, is part of the error.
 
     Raises:
         ValueError: ``x`` is empty or a lower bound exceeds its upper bound.
@@ -76,7 +76,7 @@ class PictureOptimizer(ABC):
         return x if self._bounds is None else torch.clamp(x, *self._bounds)
 
     def _failed(self, state: State, extra: Any) -> State:
-        """State after a non-finite evaluation: the last good picture, a quarter of the step, no memory of the past."""
+        """State after a non-finite evaluation: the last good picture and a quarter of the step length."""
         failures = state.failures + 1
         if failures >= MAX_FAILURES:
             where = f" in {self._describe_failure()}" if self._describe_failure is not None else ""
@@ -92,7 +92,7 @@ class PictureOptimizer(ABC):
 
     @property
     def result(self) -> Tensor:
-        """The present answer, shaped like ``x``."""
+        """The current result, shaped like ``x``."""
         return self._state.x
 
     @property
@@ -107,7 +107,7 @@ class PictureOptimizer(ABC):
 
     @property
     def stalled(self) -> bool:
-        """True when no further step can lower the loss: the gradient is zero or below the rounding error."""
+        """Whether no step can lower the loss any more: the gradient is zero or below the rounding error."""
         return self._state.stalled
 
     @abstractmethod

@@ -12,7 +12,7 @@ def reduced_size(size: tuple[int, int], factor: float, multiple: int = 1) -> tup
 
 
 def number_of_levels(function: str, levels: str | int, automatic: int) -> int:
-    """The number that a caller asked for, or the automatic one.
+    """The number that the caller gave, or the automatic one.
 
     Raises:
         ValueError: not "auto" and no number of at least 1.
@@ -25,7 +25,7 @@ def number_of_levels(function: str, levels: str | int, automatic: int) -> int:
 
 
 def iterations_of_levels(function: str, usual: list[int], iterations: int | Sequence[int] | None) -> list[int]:
-    """Iterations of every level from what a caller said; one number is the finest level's, others in proportion.
+    """Iterations of every level; a single number is that of the finest level and scales the usual ones of the others.
 
     Raises:
         ValueError: iterations that are negative or not one a level.

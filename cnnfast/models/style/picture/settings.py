@@ -26,7 +26,7 @@ def check_one_of(function: str, name: str, value: object, allowed: Sequence[obje
 
 
 def check_positive(function: str, name: str, value: object, *, zero: bool = False) -> None:
-    """Raises TypeError for what is no number, ValueError for what is not finite or not above 0 (0 itself may do)."""
+    """Raises TypeError unless the value is a number, ValueError unless it is finite and above 0, or 0 with `zero`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{function}: expected {name} as a number, got {value!r}")
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
@@ -48,7 +48,7 @@ def choose_extractor(
     dtype: torch.dtype,
     **options: Any,
 ) -> nn.Module:
-    """The feature network on its device; a module is taken as it is, with taps of its own.
+    """The feature network on its device; a module is returned unchanged.
 
     Args:
         function: name for messages.
@@ -66,14 +66,14 @@ def choose_extractor(
             raise ValueError(f"{function}: expected dtype float32 with a module as extractor, got {dtype}")
         return extractor
     network = build_extractor(extractor, taps=taps, compute_dtype=dtype, device=device, **options)
-    # Convolutions are a tenth faster on this layout, and on CPUs in float32 it is what those by tiles take.
+    # Convolutions are a tenth faster in this layout, and the float32 convolutions by tiles on the CPU need it.
     return network.to(memory_format=torch.channels_last)
 
 
 def choose_layers(
     function: str, name: str, layers: Sequence[str] | Mapping[str, float] | None, network: nn.Module
 ) -> dict[str, float]:
-    """Layers with their weights, 1 where none is given; None are all taps of the network.
+    """Layers with their weights, 1 where none is given; None stands for all taps of the network.
 
     Raises:
         ValueError: a layer that the network does not have, or a weight that is negative or not finite.
@@ -117,8 +117,9 @@ def build_optimizer(
 ) -> PictureOptimizer:
     """The optimiser of one level, which starts from a picture [C,h,w].
 
-    With a sample [C,h',w'] whose colours are all that is wanted, L-BFGS moves along those and "sample" bounds hold. It
-    moves no px along with others across the borders of a picture that is not periodic and of regions [R,h,w].
+    With a sample [C,h',w'] the preconditioner of L-BFGS includes the sample's colours, and the bounds "sample" are the
+    sample's range. The spectral preconditioner does not reach across the borders of regions [R,h,w], nor, unless the
+    picture is periodic, across opposite borders of the picture.
     """
     bounds: Bounds | None = None
     if settings.bounds == "unit":

@@ -1,8 +1,8 @@
 """Terms of a loss over a picture, each of one layer, computed from whole feature maps or added up from parts of them.
 
-A term's value depends on sums over positions alone: a Gram matrix, a mean, a squared distance. Whole maps go through
-the fused losses; parts give their sums, `of_sums` turns the total into the same value, and its derivative by the sums
-is all that a part needs for its own gradient.
+A term's value is a function of sums over positions: a Gram matrix, a mean, a squared distance. Whole maps go through
+the fused losses. For parts, the sums of all parts are added, `of_sums` gives the same value, and the derivative of the
+value with respect to the sums is all that a part needs for its own gradient.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Part(NamedTuple):
     Attributes:
         features: [1,C,h,w].
         pixel_weight: weight of every position, [1,R,h,w] for R regions; None: 1.
-        rows: where the part lies in the whole map.
-        columns: likewise.
+        rows: rows of the whole map that the part covers.
+        columns: columns of the whole map that the part covers.
     """
 
     features: Tensor
@@ -46,7 +46,7 @@ class Term(ABC):
     """One summand of a loss.
 
     Args:
-        layer: whose features it takes.
+        layer: the layer whose features it compares.
         label: its name in messages.
     """
 
@@ -59,14 +59,14 @@ class Term(ABC):
 
     @abstractmethod
     def sums(self, part: Part) -> list[Tensor]:
-        """What the value depends on; sums of parts add up to those of the whole map."""
+        """The sums that the value is a function of; those of all parts add up to those of the whole map."""
 
     @abstractmethod
     def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
         """The value, a scalar, from the sums over a whole map."""
 
     @abstractmethod
-    def of_nothing(self) -> float:
+    def of_zeros(self) -> float:
         """The value for a map of zeros."""
 
 
@@ -80,8 +80,8 @@ class StatisticTerm(Term):
         """Take the target from the sums over whole maps.
 
         Args:
-            examples: of every example its share in the target of each region [R], and its sums. Shares of a region add
-                up to 1.
+            examples: for every example its share in the target of each region, [R], and its sums; the shares of a
+                region add up to 1.
         """
 
 
@@ -89,11 +89,11 @@ class GramTerm(StatisticTerm):
     """Distance between Gram matrices.
 
     Args:
-        layer: whose features it takes.
+        layer: the layer whose features it compares.
         loss: not centred, with or without a target.
 
     Raises:
-        ValueError: the loss is centred, which is no sum over positions.
+        ValueError: the loss is centred; a centred Gram matrix is not a sum over positions.
     """
 
     def __init__(self, layer: str, loss: StyleLoss) -> None:
@@ -120,7 +120,7 @@ class GramTerm(StatisticTerm):
         target = _batch(torch.stack(mixture).sum(0))
         self.loss = StyleLoss(target, self.loss.weight, self.loss.normalize, self.loss.scale)
 
-    def of_nothing(self) -> float:
+    def of_zeros(self) -> float:
         """The value for a map of zeros."""
         assert self.loss.target is not None
         return float(self.loss.of_gram(torch.zeros_like(self.loss.target)))
@@ -138,11 +138,11 @@ class GramTerm(StatisticTerm):
 class MomentsTerm(StatisticTerm):
     """Distance between normal distributions of features.
 
-    Second moments are taken around a fixed point near the mean, so that the covariance is no difference of large
-    numbers: the mean of the first part while capturing, the target's mean later.
+    Second moments are taken around a fixed point near the mean, which avoids cancellation in the covariance: while
+    capturing, the mean of the first part; later, the mean of the target.
 
     Args:
-        layer: whose features it takes.
+        layer: the layer whose features it compares.
         loss: with or without a target.
     """
 
@@ -180,11 +180,11 @@ class MomentsTerm(StatisticTerm):
         self.loss.capture_moments(_batch(mean), _batch((shares[..., None, None] * spread).sum(0)))
         self._origin = mean.mean(0)
 
-    def of_nothing(self) -> float:
+    def of_zeros(self) -> float:
         """The value for a map of zeros."""
         assert self.loss.target_mean is not None and self.loss.target_covariance is not None
-        nothing = torch.zeros_like(self.loss.target_mean), torch.zeros_like(self.loss.target_covariance)
-        return float(self.loss.of_moments(*nothing))
+        zeros = torch.zeros_like(self.loss.target_mean), torch.zeros_like(self.loss.target_covariance)
+        return float(self.loss.of_moments(*zeros))
 
     def _moments(self, sums: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         second, first, total = sums
@@ -198,7 +198,7 @@ class ContentTerm(Term):
     """Distance to the features of one picture.
 
     Args:
-        layer: whose features it takes.
+        layer: the layer whose features it compares.
         loss: with or without a target.
     """
 
@@ -207,7 +207,7 @@ class ContentTerm(Term):
         self.loss = loss
 
     def whole(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
-        """The value for a whole map; regions do not matter."""
+        """The value for a whole map; pixel weights have no effect."""
         return self.loss(features)
 
     def sums(self, part: Part) -> list[Tensor]:
@@ -222,19 +222,19 @@ class ContentTerm(Term):
         squares, absolutes = sums
         return self.loss.of_sums(squares, absolutes, self.loss.target.numel())
 
-    def of_nothing(self) -> float:
+    def of_zeros(self) -> float:
         """The value for a map of zeros."""
         assert self.loss.target is not None
         return float(self.loss(torch.zeros_like(self.loss.target)))
 
 
 def _regions(grams: Tensor) -> Tensor:
-    """[R,C,C] of what `gram_matrix` gives for a batch of one: [1,C,C] or [1,R,C,C]."""
+    """[R,C,C] from a result of `gram_matrix` for a batch of one, [1,C,C] or [1,R,C,C]."""
     return grams if grams.dim() == 3 else grams[0]
 
 
 def _batch(regions: Tensor) -> Tensor:
-    """A batch of one of R regions, whose axis one region does not have: of [R,...] to [1,...] or [1,R,...]."""
+    """A batch of one from R regions [R,...]: [1,...] for one region, else [1,R,...]."""
     return regions if regions.shape[0] == 1 else regions[None]
 
 

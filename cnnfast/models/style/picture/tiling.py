@@ -1,12 +1,13 @@
 """A loss and its gradient with the memory of one tile, equal to the whole-picture ones up to rounding.
 
 Gram matrices, moments and squared distances are sums over positions. A first pass without gradient adds them up over
-tiles; the loss and its derivative by the sums follow; a second pass computes each tile's features again and sends that
-derivative, say dF = 2 (dL/dG) F, back into the picture. A tile is
-read with a halo as wide as the receptive field reaches, starts on a multiple of the network's stride, and only its
-interior counts, so every feature enters once, with the value it has in the whole picture. Tiles at the picture's edge
-meet the network's own padding there, and no other tile does. Periodic pictures are read across their edges instead, and
-a last position that reaches into the next period counts by its share of this one.
+tiles and gives the loss and its derivative with respect to the sums. A second pass computes the features of each tile
+again and propagates that derivative, such as dF = 2 (dL/dG) F, back to the picture.
+
+A tile is read with a halo as wide as half the receptive field and starts at a multiple of the network's stride; only
+its interior counts. So every feature enters once, with the value that it has in the whole picture. Only tiles at the
+edge of the picture see the padding of the network. Periodic pictures are read across their edges instead, and a last
+position that reaches into the next period counts by its share in this one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def spans(size: int, tile: int, halo: int, stride: int, *, periodic: bool = Fals
         tile: wanted px of an interior; rounded up to a multiple of `stride`.
         halo: px to read beside an interior, a multiple of `stride`; clipped at the edges unless periodic.
         stride: px between positions of the coarsest feature map.
-        periodic: read across the edges, and cover a last incomplete stride completely.
+        periodic: read across the edges, and extend the last tile to a whole stride.
 
     Example:
         >>> from cnnfast.models.style.picture.tiling import spans
@@ -60,7 +61,7 @@ def spans(size: int, tile: int, halo: int, stride: int, *, periodic: bool = Fals
 
 
 def _stride_of(length: int, positions: int, stride: int) -> int:
-    """The px between positions of a feature map of an axis of that many px: a divisor of the network's stride."""
+    """Px between positions of a feature map along an axis of `length` px: a divisor of the network's stride."""
     for candidate in range(1, stride + 1):
         if stride % candidate == 0 and length // candidate == positions:
             return candidate
@@ -71,7 +72,7 @@ def _stride_of(length: int, positions: int, stride: int) -> int:
 
 
 def equal_weights(layer: str, size: tuple[int, int]) -> None:
-    """Every position counts 1."""
+    """All pixel weights are 1."""
 
 
 class TiledPicture:
@@ -95,12 +96,12 @@ class TiledPicture:
         self._tile, self._halo, self._stride, self._periodic = tile, halo, stride, periodic
 
     def parts(self, image: Tensor, layers: Iterable[str], pixel_weights: PixelWeights) -> Iterator[dict[str, Part]]:
-        """Of every tile of an image [1,3,H,W], the parts of some layers, which may have pixel weights [1,R,h,w]."""
+        """For every tile of an image [1,3,H,W] the parts of some layers, with their pixel weights."""
         for tile in self._tiles(image):
             yield dict(self._parts(self._read(image, *tile), *tile, image, layers, pixel_weights))
 
     def sums(self, image: Tensor, terms: Mapping[str, Term], pixel_weights: PixelWeights) -> dict[str, list[Tensor]]:
-        """Of every term, what its value depends on, added up over the image [1,3,H,W]."""
+        """For every term the sums that its value is a function of, over an image [1,3,H,W]."""
         with torch.no_grad():
             totals: dict[str, list[Tensor]] = {}
             layers = {term.layer for term in terms.values()}
@@ -113,7 +114,7 @@ class TiledPicture:
     def evaluate(
         self, image: Tensor, terms: Mapping[str, Term], pixel_weights: PixelWeights
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Sum of the terms (scalar), its gradient [1,3,H,W] and every term's value, of an image [1,3,H,W]."""
+        """The sum of the terms of an image [1,3,H,W], a scalar, its gradient [1,3,H,W], and the value of every term."""
         image = image.detach()
         gradient = torch.zeros_like(image, memory_format=torch.contiguous_format)
         tiles = self._tiles(image)
@@ -127,7 +128,7 @@ class TiledPicture:
             for tile in tiles:
                 leaf, own = self._own_sums(image, tile, terms, pixel_weights)
                 pairs = [pair for name in terms for pair in zip(own[name], slopes[name], strict=True)]
-                # Numbers of positions have no gradient, and not every sum matters to every loss.
+                # Numbers of positions have no gradient, and some losses do not use every sum.
                 sums, cotangents = zip(*((s, g) for s, g in pairs if s.requires_grad and g is not None), strict=True)
                 (part,) = torch.autograd.grad(sums, leaf, cotangents)
                 self._add(gradient, *tile, part)
@@ -176,14 +177,14 @@ class TiledPicture:
             gradient[..., rows.low : rows.high, columns.low : columns.high] += part
             return
         height, width = gradient.shape[-2:]
-        # A halo may be wider than the picture: first fold the columns, then the rows, duplicates and all.
+        # A halo may be wider than the picture: all columns, then all rows, that wrap to the same one are added up.
         folded = part.new_zeros(*part.shape[:-1], width)
         folded.index_add_(-1, self._wrapped(columns, width).to(part.device), part)
         gradient.index_add_(-2, self._wrapped(rows, height).to(part.device), folded)
 
 
 def streamed(extractor: Extractor, image: Tensor) -> Iterable[tuple[str, Tensor]]:
-    """Layers and their features, one by one as they are computed if the extractor can, see `VGGFeatures.stream`."""
+    """Layers and their features, one at a time if the extractor can compute them so, see `VGGFeatures.stream`."""
     stream = getattr(extractor, "stream", None)
     return extractor(image).items() if stream is None else stream(image)
 
@@ -202,7 +203,7 @@ def _interior(
     layer: str,
     pixel_weights: PixelWeights,
 ) -> Part:
-    """Features of the interior. Positions that begin a new period count by the share that the old one still has."""
+    """Features of the interior; positions that reach into the next period are weighted by their share in this one."""
     inner, outer, shares, whole = [], [], [], []
     for span, positions, side in zip((rows, columns), size_of(features), size, strict=True):
         step = _stride_of(span.high - span.low, positions, stride)
@@ -222,7 +223,7 @@ def _interior(
 def _slopes(
     terms: Mapping[str, Term], totals: Mapping[str, Sequence[Tensor]]
 ) -> tuple[dict[str, Tensor], dict[str, Sequence[Tensor | None]]]:
-    """Every term's value, and its derivative by each of the sums that it depends on; None where it does not."""
+    """The value of every term, and its derivative with respect to each of its sums, None for those it does not use."""
     values: dict[str, Tensor] = {}
     slopes: dict[str, Sequence[Tensor | None]] = {}
     for name, term in terms.items():

@@ -1,4 +1,4 @@
-"""The function that texture synthesis minimises."""
+"""Loss of texture synthesis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TextureObjective(PictureObjective):
         extractor: [1,3,H,W] -> dict of features.
         layers: layer -> w_l.
         weights: "relative" or "gatys".
-        padding: the extractor's padding for the picture, if it is not that for the sample.
+        padding: padding of the extractor for the picture, where it differs from that for the sample.
 
     Source: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Networks", NIPS 2015, equations 3, 4.
     """

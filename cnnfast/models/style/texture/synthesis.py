@@ -59,7 +59,7 @@ def synthesize_texture(
     .. math:: L(x) = \frac{1}{n} \sum_l w_l \frac{\sum_{ij} (G_{l,ij} / M_l - T_{l,ij})^2}{\sum_{ij} T_{l,ij}^2}
 
     On every level sample and picture are reduced by the same power of two; each level starts from the enlarged result
-    of the one before. The scale of the texture is the sample's: a larger picture shows more of it, not larger parts.
+    of the one before. The texture has the scale of the sample: a larger picture shows more texture, not larger parts.
     A grey sample is matched by a picture with one channel, which cannot pick up colour.
 
     Args:
@@ -73,15 +73,15 @@ def synthesize_texture(
         preset: "fast" or "good".
         optimizer: "lbfgs", or "adam" with a seventh of its memory.
         init: "noise" (mean of the sample plus a little noise of its colours) or a picture to start from.
-        noise_std: standard deviation of the noise along the sample's main colour, in units of [0,1].
+        noise_std: standard deviation of the noise along the first principal component of the sample's colours.
         bounds: keep every channel inside the range of the "sample", of "unit" [0,1], or None.
-        match_histogram: give the result exactly the sample's distribution of values, channel by channel.
-        tileable: make copies of the picture fit together on all sides.
+        match_histogram: map the values of every channel so that their distribution is exactly the sample's.
+        tileable: make a picture that wraps around, so that copies of it fit together on all sides.
         seed: of the noise, which is drawn on the CPU and so is the same on every device.
-        pixel_weight: [H,W] >= 0, how much each pixel of the sample counts.
+        pixel_weight: weights >= 0 of the sample's pixels, [H,W].
         weights: "relative" as above, or "gatys": sum of w_l E_l with E_l of Gatys et al. 2015.
-        tile: evaluate in tiles of that many px, with the same result up to rounding, half as fast again and with the
-            memory of one tile; "auto" where the memory would not do, None never.
+        tile: evaluate in tiles of that many px, with the same result up to rounding, the memory of one tile and 1.5
+            times the work; "auto": only if the memory is too small for the whole picture; None: never.
         callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
@@ -123,7 +123,7 @@ def synthesize_texture(
     start = None if isinstance(init, str) and init == "noise" else load_image(init).to(sample.device)
     synthesis = _Synthesis(sample, network, chosen, plan, settings, pixel_weight, start, callback)
     result = synthesis.run(None if resume is None else load_checkpoint(resume))
-    return match_histograms(result, _counted(sample, synthesis.pixel_weight)) if match_histogram else result
+    return match_histograms(result, _weighted_pixels(sample, synthesis.pixel_weight)) if match_histogram else result
 
 
 def plan_texture(
@@ -174,7 +174,7 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
             network,
             TextureObjective(network, layers, weights=settings.weights, padding=padding),
             plan,
-            # For all levels at once: a picture beyond the memory is refused before its coarse levels have cost time.
+            # For all levels at once, so that a picture that does not fit into the memory is an error at the start.
             plan_tiles(
                 "synthesize_texture",
                 network,
@@ -196,11 +196,11 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
         stride = getattr(self._network, "stride", 1)
         tile = self._tiles[index]
         if tile is None and self._settings.tileable and any(side % stride for side in level.picture):
-            # The network would drop the last incomplete stride; read as one tile the picture continues periodically.
+            # The network would drop the last incomplete stride; as a single tile the picture wraps around.
             tile = max(level.picture)
         self._objective.use_tiles(tile, halo=getattr(self._network, "halo", 0), stride=stride)
         self._objective.capture(sample.expand(3, -1, -1), pixel_weight)
-        colours = _counted(sample, pixel_weight)
+        colours = _weighted_pixels(sample, pixel_weight)
         return build_optimizer(
             self._settings,
             start.to(sample.device),
@@ -216,9 +216,9 @@ class _Synthesis(LevelRun[TextureObjective, Level]):
             return start.mean(0, keepdim=True) if self._sample.shape[0] == 1 else start
         generator = torch.Generator().manual_seed(self._settings.seed)
         noise = torch.randn(self._sample.shape[0], *level.picture, generator=generator).to(self._sample.device)
-        colours = _counted(self._sample, self.pixel_weight)
+        colours = _weighted_pixels(self._sample, self.pixel_weight)
         if len(noise) == 3:
-            # Noise of other colours would stay: the features of a network hardly see it, and the optimiser avoids them.
+            # Noise in other colours would remain: the loss and the preconditioner hardly change it.
             noise = colour_preconditioner(colours, 0.5)(noise)
         return colours.mean((1, 2), keepdim=True) + self._settings.noise_std * noise
 
@@ -247,6 +247,6 @@ def _check_pixel_weight(pixel_weight: Tensor, sample: Tensor) -> Tensor:
     return pixel_weight.to(sample.device, torch.float32)
 
 
-def _counted(sample: Tensor, pixel_weight: Tensor | None) -> Tensor:
-    """The pixels that count: the sample [C,h,w], or those with a weight above 0 as [C,1,pixels]."""
+def _weighted_pixels(sample: Tensor, pixel_weight: Tensor | None) -> Tensor:
+    """The sample [C,h,w], or its pixels with a weight above 0 as [C,1,pixels]."""
     return sample if pixel_weight is None else sample[:, pixel_weight > 0][:, None]

@@ -1,4 +1,4 @@
-"""The function that style transfer minimises: a picture against a content and the statistics of styles."""
+"""Loss of style transfer: content, style statistics and smoothness."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class StyleObjective(PictureObjective):
 
     @property
     def _unit(self) -> float:
-        """How much larger the features would be in the network that the preset was made for."""
+        """Factor from this network's input scale to that of the network that the preset's weights were made for."""
         preprocessing = getattr(self._extractor, "preprocessing", None)
         if not isinstance(preprocessing, InputConvention):
             return 1.0
@@ -133,7 +133,7 @@ class StyleObjective(PictureObjective):
     def _capture_style(
         self, term: StatisticTerm, examples: list[list[Tensor]], blends: Sequence[float], content: Tensor
     ) -> Tensor:
-        """Give a term its target; which regions [R] it is about: those in sight in the content and in some style."""
+        """Give a term its target; returns which regions [R] it compares: those that content and some style have."""
         shares = torch.stack(
             [blend * (sums[-1] > 0).to(sums[0].dtype) for blend, sums in zip(blends, examples, strict=True)]
         )
@@ -141,13 +141,13 @@ class StyleObjective(PictureObjective):
         if bool(kept.any()):
             shares = shares[:, kept] / shares[:, kept].sum(0)
             term.capture([(share, [part[kept] for part in sums]) for share, sums in zip(shares, examples, strict=True)])
-            # A loss is the mean over the regions it is about; one that is out of sight counts, as nothing.
+            # The loss is a mean over the regions that it compares; the others count as a loss of zero.
             term.loss.weight *= int(kept.sum()) / len(kept)
             if self._preset.per_channel:
                 term.loss.weight /= examples[0][0].shape[-1] ** 2
         return kept
 
 
-# By which power of a factor of the features each form of a loss grows.
+# The exponent k with which each form of a loss grows when the features are multiplied by a factor: factor^k.
 _GRAM_POWERS = {"mean": 4, "gatys": 4, "sum": 4, "l1grad": 2, "relative": 0}
 _CONTENT_POWERS = {"mean": 2, "gatys": 2, "l1grad": 1}

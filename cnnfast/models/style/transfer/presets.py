@@ -11,7 +11,7 @@ STYLE_LOSSES = ("gram", "wasserstein")
 
 @dataclass(frozen=True)
 class StylePreset:
-    """What one program does where the caller says nothing else.
+    """Default settings of a program.
 
     Attributes:
         content_weight: factor of the content terms together.
@@ -26,18 +26,18 @@ class StylePreset:
         per_channel: divide a layer's weight by its squared number of channels.
         content_scale: of the content loss.
         tv_kind: of :class:`~cnnfast.layers.TVLoss`.
-        unit: range of one input channel in the network that the weights were made for; for another network they are
-            converted.
+        unit: range of an input channel in the network that the weights were made for; they are converted for other
+            networks.
         pool: pooling of a VGG.
         padding: of a VGG's convolutions.
         first_padding: of its first convolution.
         optimizer: "lbfgs" or "adam".
         init: "content" or "noise".
         noise_std: of the noise around the mean colour of the styles.
-        bounds: "unit" to keep the picture in [0,1] all the time, or None.
+        bounds: "unit" to keep the picture in [0,1] while it is optimised, or None.
         ratio: between the sizes of neighbouring levels.
-        smallest: px of the longest side that the coarsest level keeps at least; None for a single level.
-        levels: the most levels that there are.
+        smallest: least px of the longest side on the coarsest level; None for a single level.
+        levels: largest number of levels.
         iterations: of the coarsest level, of those in between, and of the finest.
     """
 

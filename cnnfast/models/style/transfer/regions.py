@@ -1,4 +1,4 @@
-"""Regions of a picture that take their styles from different places, and what they are at every layer's resolution."""
+"""Regions of a picture with styles of their own, and their pixel weights at the resolution of every layer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class StyleRegions:
         content: [R,H,W] in [0,1], a mask for each region, of the content picture's size.
         styles: for every style picture [R,h,w] in [0,1], of its size. A region takes its style from the pictures whose
             mask is not empty, in the proportion of their blends.
-        guides: what a region is at a layer of the network: "simple", masks averaged over each position's pixels;
-            "inside", the positions that see nothing but the region; "all", those that see any of it.
+        guides: how a mask is brought to the resolution of a layer: "simple", averaged over each position's pixels;
+            "inside", the positions whose receptive field lies in the region; "all", those whose receptive field
+            overlaps it.
 
     Source: Gatys et al., "Controlling Perceptual Factors in Neural Style Transfer", CVPR 2017, section 4.
     """
@@ -96,10 +97,10 @@ class Guides:
     Args:
         masks: [R,H,W] in [0,1].
         kind: "simple", "inside" or "all", see :class:`StyleRegions`.
-        network: whose receptive fields count.
+        network: the network with the layers.
 
     Raises:
-        ValueError: "inside" or "all" with a network that does not tell its receptive fields.
+        ValueError: "inside" or "all" with a network whose receptive fields are unknown.
 
     Example:
         >>> import torch

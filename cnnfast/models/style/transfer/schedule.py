@@ -32,7 +32,7 @@ def plan_style_levels(
         picture: (height, width) of the picture to make in px.
         styles: (height, width) of every style on the finest level.
         preset: ratio of the sizes, largest number of levels, smallest longest side, and iterations.
-        levels: "auto" for as many as the preset has and leave every picture the sides that the network needs.
+        levels: "auto" for as many as the preset has, as long as every picture has the sides that the network needs.
         iterations: of every level, coarse to fine; a single number is that of the finest level, and coarser ones get
             the same share of it as in the preset; None takes the preset.
         minimum: px of a side that the network needs.

@@ -1,4 +1,4 @@
-"""One run of style transfer: pictures made ready, levels begun, colours given back."""
+"""One run of style transfer: preparation of the pictures, start of every level, colours of the result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pictures:
 
     Attributes:
         original: [3,H,W], the content as it was given.
-        content: [3,H,W], what the features are compared with.
+        content: [3,H,W], the content in the colours whose features are compared.
         styles: [3,h,w] each.
     """
 
@@ -60,7 +60,7 @@ class Pictures:
 
 
 def prepare_pictures(content: Tensor, styles: list[Tensor], preserve_color: str | None, color_match: str) -> Pictures:
-    """The pictures as `stylize` will compare them, in the colours that `preserve_color` means.
+    """The pictures in the colours in which `stylize` compares them, by `preserve_color`.
 
     Raises:
         ValueError: an unknown way to preserve or match colours.
@@ -100,7 +100,7 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
     ) -> None:
         self._pictures, self._weights, self._blends = pictures, weights, blends
         self._settings, self._regions, self._start = settings, regions, start
-        # What is grey stays so, with a third of the optimiser's memory.
+        # Grey pictures give a grey result, with a third of the optimiser's memory.
         self._channels = 1 if all(map(is_grey, (pictures.content, *pictures.styles))) else 3
         seen = [[("content", level.picture), *(("style", size) for size in level.styles)] for level in plan]
         tiles = plan_tiles("stylize", network, seen, settings.tile, settings.optimizer, channels=self._channels)

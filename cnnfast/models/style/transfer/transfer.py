@@ -71,12 +71,12 @@ def stylize(
         preset: "cnnfast", or the settings of a known program: "gatys2016", "neural-style", "crowson"; see
             :data:`~cnnfast.models.style.transfer.presets.STYLE_PRESETS`. Arguments that are None take the preset's
             value.
-        style_blend: how much each style counts, >= 0; None: equally.
+        style_blend: weight >= 0 of every style; None: equal weights.
         size: longest side in px (aspect of the content), (height, width), or None for the content's size.
         content_weight: alpha.
         style_weight: beta.
         tv_weight: gamma.
-        style_scale: size of the strokes: factor of the styles' sizes. At 1 a style's longest side is that of the
+        style_scale: factor of the styles' sizes, and so of the strokes. At 1 a style's longest side is that of the
             result, or its own where that is shorter.
         preserve_color: None; "luminance", stylise the luminance alone and keep the content's colours; "match",
             recolour the styles with the content's colour statistics first; "match_style", recolour the content with
@@ -92,8 +92,8 @@ def stylize(
         iterations: of every level, coarse to fine, or of the finest alone.
         optimizer: "lbfgs", or "adam" with a seventh of its memory.
         seed: of the noise, which is drawn on the CPU and so is the same on every device.
-        tile: evaluate in tiles of that many px, with the same result up to rounding and the memory of one tile; "auto"
-            where the memory would not do, None never.
+        tile: evaluate in tiles of that many px, with the same result up to rounding and the memory of one tile; "auto":
+            only if the memory is too small for the whole picture; None: never.
         callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor content's device, else a GPU that this installation has kernels for, else the CPU.
@@ -290,7 +290,7 @@ def _choose_weights(
 def _known_layers(
     name: str, layers: Layers | None, usual: Sequence[tuple[str, float]], network: nn.Module
 ) -> dict[str, float]:
-    """The layers asked for, else those of the preset that the network has, else all that it has."""
+    """The given layers, else those of the preset that the network has, else all layers of the network."""
     if layers is None:
         taps: Sequence[str] = network.taps  # type: ignore[assignment]
         layers = {layer: share for layer, share in usual if layer in taps} or None
