@@ -1,4 +1,4 @@
-"""Colour statistics: a picture in another's colours, and and luminance separated from colour."""
+"""Colour statistics: a picture in another's colours, and luminance separated from colour."""
 
 from __future__ import annotations
 
