@@ -30,7 +30,7 @@ class Saved:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._ignored:
             self.storages[storage.data_ptr()] = (storage, storage.nbytes())
-        return tensor
+        return tensor.detach()  # not the node that may keep its own result
 
     def __enter__(self):
         self._hooks.__enter__()

@@ -61,7 +61,7 @@ def measure_cost(extractor: nn.Module, *, side: int = 64) -> Cost:
         if storage.data_ptr() not in known:
             # Copies of weights in another dtype do not grow with the picture.
             (copies if tensor.shape in shapes else sizes)[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # a node that keeps its own result would otherwise keep itself alive
 
     device = weights[0].device if weights else torch.device("cpu")
     probe = torch.full((1, 3, side, side), 0.5, device=device, requires_grad=True)
