@@ -46,11 +46,14 @@ demo: $(VENV)/run-installed $(VENV)/weights-installed
 gallery: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python tools/gallery.py docs/images/gallery.jpg --work demo/gallery
 
+# Side by side, a process a core, of one thread and about 1 GB each.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/dev-installed $(VENV)/weights-installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGUMENTS)
 
 # The report: results, tables and plots. `.venv/bin/pytest benchmarks` is for comparing commits, see benchmarks/README.md.
 bench: $(VENV)/bench-installed $(VENV)/weights-installed

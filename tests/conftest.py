@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import torch
 
 from cnnfast import _extension
 from cnnfast.weights import vgg_convolution_names
+from tests.covering import covering
 from tests.cuda_emulation import emulation
 from tests.parity import PARITY
 
@@ -20,6 +26,49 @@ from tests.parity import PARITY
 ROOT = str(Path(__file__).parents[1])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: one thread each, and each process that they start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds --part."""
+    parser.addoption("--part", metavar="K/N", help="run part K (modulo N) of N of the tests, chosen by a hash of names")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Makes tests slow that the sample of their options leaves out, and drops those of other parts."""
+    tables = defaultdict(list)
+    for item in items:
+        marker = item.get_closest_marker("covering")
+        if marker and not item.get_closest_marker("slow"):
+            tables[item.nodeid.partition("[")[0], marker.args or (2,)].append(item)
+    for (_, (strength,)), tests in tables.items():
+        chosen = set(covering([_options(test) for test in tests], strength))
+        for index, test in enumerate(tests):
+            if index not in chosen:
+                test.add_marker(pytest.mark.slow)
+    if part := config.getoption("part"):
+        wanted, parts = map(int, part.split("/"))
+        others = [item for item in items if (zlib.crc32(item.nodeid.encode()) - wanted) % parts]
+        config.hook.pytest_deselected(items=others)
+        left_out = set(others)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _options(test: pytest.Function) -> list[tuple[type, Hashable]]:
+    """The parameters of a test, each with its type; the place in its list stands for one that has no hash."""
+    options = []
+    for name, value in test.callspec.params.items():
+        try:
+            hash(value)
+        except TypeError:
+            value = test.callspec.indices[name]
+        options.append((type(value), value))
+    return options
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -41,6 +90,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if torch.cuda.is_available() and not _extension.cuda_error:
         devices.append("cuda")
     metafunc.parametrize("device", devices, indirect=True)
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the million objects that the imports and the collection leave out of the garbage collector's sight."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Frees, after tests that are not quick, what is in cycles of references: few objects, but whole networks."""
+    started = time.perf_counter()
+    result = yield
+    if time.perf_counter() - started > 0.1:
+        gc.collect()
+    return result
 
 
 @pytest.fixture

@@ -49,18 +49,34 @@ def build_library(kernels: list[Path] = KERNELS, folder: Path = ROOT / "build" /
     for path in sorted(read):
         digest.update(path.read_bytes())
     library = folder / f"cnnfast_emulated_{digest.hexdigest()[:16]}.so"
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"{library.stem}.{os.getpid()}"
-        libraries = [f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
-        objects = [fresh.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
-        compile_ = [*words, *flags, *includes, "-x", "c++", "-c"]
-        _run([[*compile_, str(source), "-o", str(made)] for source, made in zip(sources, objects, strict=True)])
-        _run([[*words, *flags, *map(str, objects), *libraries, "-o", str(fresh)]])
-        for made in objects:
-            made.unlink()
-        os.replace(fresh, library)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / "lock"):
+        if not library.exists():
+            _compile(words, [*flags, *includes], sources, library)
     return library
+
+
+def _compile(words: list[str], flags: list[str], sources: list[Path], library: Path) -> None:
+    """Builds the library under another name first, so that it is whole once it is there."""
+    fresh = library.with_suffix(f".{os.getpid()}")
+    libraries = [f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu", "-lc10"]
+    objects = [fresh.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
+    compile_ = [*words, *flags, "-x", "c++", "-c"]
+    _run([[*compile_, str(source), "-o", str(made)] for source, made in zip(sources, objects, strict=True)])
+    _run([[*words, *flags, *map(str, objects), *libraries, "-o", str(fresh)]])
+    for made in objects:
+        made.unlink()
+    os.replace(fresh, library)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Inside, no other process is: of several that want the library one builds it."""
+    import fcntl
+
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _run(commands: list[list[str]]) -> None:
