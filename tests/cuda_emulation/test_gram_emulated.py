@@ -70,6 +70,7 @@ EVERY_SIZE = [
 ]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("dtype", "layout", "weights", "centered", "size"), COMBINATIONS + EVERY_SIZE)
 class TestAgainstDefinition:
     @pytest.fixture

@@ -48,6 +48,7 @@ def plain(name, *arguments):
         return emulated(name, *arguments)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("layout", ["rows", "channels_last"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import math
 
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
-import cnnfast
 from cnnfast import ops, reference
+from tests.ops.discs import memory
 from tests.ops.discs.cases import CASES, SMOOTH_CASES, probabilities
 from tests.ops.measures import Saved
+from tests.ops.peak_memory import needs_linux, peaks_of
 from tests.ops.promises import Gradients
 
 BY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
-SUBSETS = [(case, names) for case in CASES for names in {(name,) for name in case.shapes} | {tuple(case.shapes)}]
+SUBSETS = [
+    (case, names) for case in CASES for names in dict.fromkeys([*((name,) for name in case.shapes), tuple(case.shapes)])
+]
 
 
 def function_and_inputs(case, wanted, device):
@@ -72,6 +73,7 @@ def test_third_derivative_equals_twin(case, device):
 class TestCertainBins:
     """Probabilities of exactly 0 and 1."""
 
+    @pytest.mark.covering
     @pytest.mark.parametrize("union", ["sum", "noisy_or", "max"])
     @pytest.mark.parametrize("return_logits", [False, True])
     @pytest.mark.parametrize("value", [0.0, 1.0, None])
@@ -126,41 +128,14 @@ class TestSavedBytes:
         assert saved.bytes == 8 * mask.numel()
 
 
-PEAK = """
-import sys, torch
-from cnnfast import ops
-
-def status(key):
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(key))
-
-union, backward = sys.argv[1], sys.argv[2] == "backward"
-torch.set_num_threads(2)
-B = torch.rand(4, 9, 512, 512).requires_grad_(backward)
-radii = list(range(9))
-upstream = torch.ones(4, 1, 528, 528)
-
-def run(bins):
-    mask = ops.inverse_distance_transform(bins, radii, union=union)
-    if backward:
-        mask.backward(upstream[: mask.shape[0], :, : mask.shape[2], : mask.shape[3]])
-    return mask
-
-run(B.detach()[:1, :, :40, :40].clone().requires_grad_(backward))
-open("/proc/self/clear_refs", "w").write("5")
-before = status("VmRSS")
-mask = run(B)
-print(status("VmHWM") - before, mask.numel() * 4, B.numel() * 4)
-"""
+@pytest.fixture(scope="module")
+def peaks():
+    return dict(zip(memory.CALLS, peaks_of(memory.__name__), strict=True))
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of memory from Linux")
-@pytest.mark.parametrize("union", ["sum", "noisy_or"])
-@pytest.mark.parametrize("backward", [False, True])
-def test_peak_of_memory(union, backward):
+@needs_linux
+@pytest.mark.parametrize(("union", "backward"), memory.CALLS)
+def test_peak_of_memory(union, backward, peaks):
     """Output, the gradient of the input, what the sigmoid saves, and 16 MiB; a convolution needs much more."""
-    environment = {"PYTHONPATH": str(Path(cnnfast.__file__).parents[1]), "PATH": ""}
-    command = [sys.executable, "-c", PEAK, union, "backward" if backward else "forward"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    taken, output, inputs = map(int, done.stdout.split())
-    assert taken <= (inputs + 3 * output if backward else output) + (16 << 20)
+    inputs, output = 4 * math.prod(memory.SHAPE), 4 * math.prod(memory.RESULT)
+    assert peaks[union, backward] <= (inputs + 3 * output if backward else output) + (16 << 20)

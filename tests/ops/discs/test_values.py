@@ -47,6 +47,7 @@ def assert_sum_equals_twin(B, radii, weight, pad):
 
 @BY_DTYPE
 class TestSum:
+    @pytest.mark.covering
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     @pytest.mark.parametrize("pad", [0, 1, 4, 6])
     def test_shapes(self, shape, pad, dtype, device):

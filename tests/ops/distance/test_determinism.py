@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
 from cnnfast import ops
+from tests.ops.distance import memory
 from tests.ops.distance.cases import CASES, FEW_CASES, random_labels, random_mask
 from tests.ops.distance.results import results
 from tests.ops.measures import (
     CAPABILITIES,
     assert_same_from_several_threads,
     results_with_capability,
-    run_script,
     ticks_of_another_thread,
 )
+from tests.ops.peak_memory import needs_linux, peaks_of
 
 RESULTS = "tests.ops.distance.results"
 
@@ -65,34 +64,15 @@ def test_same_bits_on_every_processor(capability, tmp_path):
     assert_same_bits(found, results())
 
 
-MEMORY = """
-import sys, torch
-from cnnfast import ops
-from tests.ops.distance.cases import random_mask
-
-def peak():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024
-
-torch.set_num_threads(2)
-planes, height, width, R = map(int, sys.argv[1:])
-mask = random_mask(planes, height, width, dtype=torch.bool)
-ops.truncated_distance_transform(mask[:, :300, :300].contiguous(), R)
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # from here on a new peak
-before = peak()
-result = ops.truncated_distance_transform(mask, R)
-print(peak() - before - result.numel())
-"""
+@pytest.fixture(scope="module")
+def peaks():
+    return dict(zip(memory.CALLS, peaks_of(memory.__name__), strict=True))
 
 
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's peak of memory")
-@pytest.mark.parametrize("shape", [(1, 4096, 4096), (16, 1024, 1024), (20_000, 28, 28)], ids=str)
-@pytest.mark.parametrize("R", [10, 40, 100])
-def test_memory_beyond_mask_and_result(shape, R):
-    process = run_script("avx512", "-c", MEMORY, *map(str, (*shape, R)))
-    assert process.returncode == 0, process.stderr
-    assert int(process.stdout) <= 2 << 20
+@needs_linux
+@pytest.mark.parametrize(("shape", "R"), memory.CALLS, ids=str)
+def test_memory_beyond_mask_and_result(shape, R, peaks):
+    assert peaks[shape, R] <= 2 << 20
 
 
 def test_results_cover_every_case():

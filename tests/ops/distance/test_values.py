@@ -159,6 +159,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64], ids=str)
 @pytest.mark.parametrize("shape", [(3, 20, 35), (2, 28, 28), (1, 3, 1100)], ids=str)

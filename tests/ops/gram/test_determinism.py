@@ -51,6 +51,7 @@ class TestSameBits:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 class TestSymmetry:
+    @pytest.mark.covering
     @pytest.mark.parametrize("channels", [1, 2, 5, 16, 17, 33, 64, 65, 130])
     @pytest.mark.parametrize("positions", [1, 17, 1025])
     def test_gram_matrix(self, channels, positions, dtype, device):

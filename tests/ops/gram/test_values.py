@@ -133,6 +133,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.covering
 @BY_DTYPE
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(2, 5, 6, 7), (3, 40, 9, 5), (1, 1, 3, 1), (2, 17, 1, 1)], ids=str)
