@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Usage: check_builds.sh PYTHON
+# Usage: check_builds.sh PYTHON [FOLDER]
 # Runs the builds that the tests cannot run in one process: sdist, a wheel from it, no compiler, no ninja, no toolkit, a
 # toolkit of another CUDA. PYTHON has torch with CUDA, setuptools, wheel, ninja and pybind11; nothing is installed in it.
-# With nvcc and a fitting torch a small kernel is compiled for the default architectures too.
+# With nvcc and a fitting torch a small kernel is compiled for the default architectures too. The wheel, for those of
+# TORCH_CUDA_ARCH_LIST, stays in FOLDER.
 set -euo pipefail
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 tools=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset CNNFAST_CUDA FORCE_CUDA CNNFAST_DEBUG TORCH_CUDA_ARCH_LIST CUDA_HOME CUDA_PATH
+wheels=$(realpath "${2:-$work/wheels}")
+unset CNNFAST_CUDA FORCE_CUDA CNNFAST_DEBUG CUDA_HOME CUDA_PATH
 
 expect() { # expect TEXT FILE: the file contains the text
   grep -qF -- "$1" "$2" || { echo "expected: $1"; cat "$2"; exit 1; }
@@ -28,19 +30,20 @@ cd "$work/source"
 mkdir "$work/unpacked"
 tar -xf "$work"/sdist/cnnfast-*.tar.gz -C "$work/unpacked" --strip-components 1
 cd "$work/unpacked"
-"$python" -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir "$work/wheels" .
-"$python" -m zipfile -l "$work"/wheels/cnnfast-*.whl > "$work/log"
+"$python" -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir "$wheels" .
+"$python" -m zipfile -l "$wheels"/cnnfast-*.whl > "$work/log"
 expect "cnnfast/_C." "$work/log"
 if grep -E ' csrc/| tests/' "$work/log"; then echo "expected no sources in the wheel"; exit 1; fi
 
 echo "== the wheel, imported outside the source tree"
-"$python" -m pip install --quiet --no-deps --target "$work/site" "$work"/wheels/cnnfast-*.whl
+"$python" -m pip install --quiet --no-deps --target "$work/site" "$wheels"/cnnfast-*.whl
 cd "$work/site"
 PYTHONPATH=$work/site "$python" -c "import cnnfast; print(cnnfast.__file__, cnnfast.build_info())" | tee "$work/log"
 expect "$work/site" "$work/log" > /dev/null
 
 # From here on one small C++ file and one small kernel stand for all: the decisions are looked at, not the operators.
 cd "$work/source"
+unset TORCH_CUDA_ARCH_LIST
 rm -rf csrc && mkdir -p csrc/probe
 cat > csrc/module.cpp << 'EOF'
 #include <Python.h>

@@ -52,6 +52,7 @@ def compile_file(setup, toolkit, source: str, architectures: str, *extra: str) -
             *COMMON_NVCC_FLAGS,
             *setup.NVCC_FLAGS,
             *code_flags(architectures),
+            "--threads=0",  # an architecture a core
             f"-DTORCH_TARGET_VERSION={setup.TORCH_TARGET_VERSION}",
             "-Xcompiler=-fPIC,-Wall",
             *(f"-isystem={path}" if path != includes[0] else f"-I{path}" for path in includes),

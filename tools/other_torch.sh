@@ -11,10 +11,10 @@ trap 'rm -rf "$folder"' EXIT
 
 "$1" -m venv "$folder/venv"
 python="$folder/venv/bin/python"
-"$python" -m pip install --quiet "$3" numpy pytest hypothesis expecttest
+"$python" -m pip install --quiet "$3" numpy pytest pytest-xdist hypothesis expecttest
 "$python" -m pip install --quiet --no-deps "$wheel"
 cp -r "$root/tests" "$root/pyproject.toml" "$folder"
 cd "$folder"
 "$python" -c "import cnnfast, torch; print('torch', torch.__version__, 'runs', cnnfast.build_info())"
-"$python" -m pytest -p no:cacheprovider --quiet tests/reference \
+"$python" -m pytest -p no:cacheprovider --quiet -n logical --maxprocesses 4 tests/reference \
   tests/ops/*/test_{contracts,errors,gradients,parity,transforms}.py tests/ops/test_{convolution,pooling}.py

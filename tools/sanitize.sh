@@ -30,6 +30,6 @@ highest=$(sanitized -c "from cnnfast._extension import cpu_capability; print(cpu
 for capability in avx512 avx2 default; do
   case $highest/$capability in avx2/avx512 | default/avx*) continue ;; esac
   echo "sanitizers, $capability"
-  CNNFAST_CPU_CAPABILITY=$capability sanitized -m pytest -p no:cacheprovider --quiet "${tests[@]}"
+  CNNFAST_CPU_CAPABILITY=$capability sanitized -m pytest -p no:cacheprovider --quiet -n logical --maxprocesses 4 "${tests[@]}"
   tests=("${others[@]}")
 done

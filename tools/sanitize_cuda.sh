@@ -13,4 +13,4 @@ fi
 # libstdc++ too: the sanitizer looks up its exception functions before Python loads it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 CNNFAST_EMULATION_SANITIZE=1 \
-  "$python" -m pytest -p no:cacheprovider --quiet "$@"
+  "$python" -m pytest -p no:cacheprovider --quiet -n logical --maxprocesses 4 "$@"
