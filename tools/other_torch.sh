@@ -11,7 +11,7 @@ trap 'rm -rf "$folder"' EXIT
 
 "$1" -m venv "$folder/venv"
 python="$folder/venv/bin/python"
-"$python" -m pip install --quiet "$3" numpy pytest pytest-xdist hypothesis expecttest
+"$python" -m pip install --quiet "$3" numpy pytest pytest-xdist
 "$python" -m pip install --quiet --no-deps "$wheel"
 cp -r "$root/tests" "$root/pyproject.toml" "$folder"
 cd "$folder"
