@@ -17,7 +17,6 @@ _EXTRAS = {
     "pycocotools": "train",
     "rich": "cli",
     "scipy": "models",
-    "skimage": "models",
     "torchvision": "models",
 }
 

@@ -15,14 +15,14 @@ from cnnfast._rooms import import_room
 @pytest.fixture
 def rooms(tmp_path, monkeypatch):
     """Modules that import what is not there."""
-    for name, package in (("wants_skimage", "skimage.no_such_part"), ("wants_other", "no_such_package")):
+    for name, package in (("wants_scipy", "scipy.no_such_part"), ("wants_other", "no_such_package")):
         (tmp_path / f"{name}.py").write_text(f"import {package}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
 def test_package_of_an_extra(rooms):
-    with pytest.raises(ImportError, match=r"wants_skimage: expected the package skimage, got none.*cnnfast\[models\]"):
-        import_room("wants_skimage")
+    with pytest.raises(ImportError, match=r"wants_scipy: expected the package scipy, got none.*cnnfast\[models\]"):
+        import_room("wants_scipy")
 
 
 def test_other_packages_are_our_own_fault(rooms):
@@ -49,7 +49,7 @@ __getattr__, __dir__ = lazy_names(__name__, modules, {"answer": ".part", "cure":
 own = 1
 """,
         "part": "answer = 42",
-        "ill": "import skimage.no_such_part",
+        "ill": "import scipy.no_such_part",
     }
     (tmp_path / "lazy_package").mkdir()
     for name, source in sources.items():
@@ -72,7 +72,7 @@ class TestLazyNames:
             _ = package.question
 
     def test_package_of_an_extra(self, package):
-        with pytest.raises(ImportError, match=r"lazy_package.ill: expected the package skimage, got none"):
+        with pytest.raises(ImportError, match=r"lazy_package.ill: expected the package scipy, got none"):
             _ = package.cure
 
     @pytest.mark.parametrize(

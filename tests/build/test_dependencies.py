@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnfast import _rooms
+
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings tomllib")
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +19,15 @@ FOLDERS = ("cnnfast", "tests", "benchmarks", "examples", "tools")
 # Extras that users of the package install; the others are for its development.
 RUNTIME = ("models", "train", "export", "cli")
 # Import names that are not the distribution's name with _ for -.
-DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cupy": "cupy-cuda13x",
+    "cupyx": "cupy-cuda13x",
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+}
+# What not every machine can install.
+NOT_IN_ALL = ("all", "bench-cuda")
 # Commands, and plugins that their host loads.
 NOT_IMPORTED = {"clang-format", "mypy", "ninja", "ruff", "pytest-xdist", "pytest-benchmark"}
 # Functions that import a module by its name; `_module` and `find_spec` besides those with "import" in their name.
@@ -87,9 +97,15 @@ def test_what_is_declared_is_imported():
     assert {name: group - used for name, group in groups.items() if group - used} == {}
 
 
-def test_all_extra_names_every_other():
+def test_the_extra_all_names_the_others():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert extras["all"] == [f"cnnfast[{','.join(name for name in extras if name != 'all')}]"]
+    assert extras["all"] == [f"cnnfast[{','.join(name for name in extras if name not in NOT_IN_ALL)}]"]
+
+
+def test_errors_of_missing_packages_name_the_extra_that_brings_them():
+    groups = declared()
+    for package, extra in _rooms._EXTRAS.items():
+        assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in groups[extra], package
 
 
 def test_imports_are_found():
