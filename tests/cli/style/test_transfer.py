@@ -57,9 +57,9 @@ class TestPicture:
     @pytest.mark.parametrize(
         "arguments, size", [([], (512, 439)), (["--size", "14"], (14, 12)), (["--size", "31x17"], (31, 17))]
     )
-    def test_sizes(self, cnnfast, pictures, arguments, size):
-        random = ("--weights", "random", "--iterations", 1)
-        assert cnnfast("style", *pictures[:2], "-o", "out.png", *random, *arguments).status == 0
+    def test_sizes(self, cnnfast, pictures, tiny_vgg, arguments, size):
+        tiny = ("--weights", tiny_vgg, *LAYERS, "--iterations", 1)
+        assert cnnfast("style", *pictures[:2], "-o", "out.png", *tiny, *arguments).status == 0
         assert size_of("out.png") == size
 
     def test_options_matter(self, cnnfast, pictures, tiny_vgg, tmp_path):
