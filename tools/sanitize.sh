@@ -17,8 +17,8 @@ tail -n 1 build.log
 
 # libstdc++ too: the sanitizer looks up its exception functions before Python loads it.
 preload="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)"
-sanitized() { # sanitized PYTHON ARGUMENTS
-  LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 "$python" "$@"
+sanitized() { # sanitized PYTHON ARGUMENTS; two threads, so that work is divided, also in the processes of pytest-xdist
+  OMP_NUM_THREADS=2 LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 "$python" "$@"
 }
 if [ "$#" -gt 0 ]; then
   best=("$@") others=("$@")
