@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cnnfast._atomic import atomic_write
+from cnnfast._errors import InputError
 
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -30,23 +31,23 @@ def read_plain(path: str | os.PathLike[str], wanted: str) -> Any:
     """What a file of plain tensors, numbers and strings holds, without running any code in it.
 
     Raises:
-        ValueError: it is no such file; the message begins with what was wanted.
+        InputError: it is no such file; the message begins with what was wanted.
         OSError: the file cannot be read.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise ValueError(f"{wanted}, got {os.fspath(path)}") from error
+        raise InputError(f"{wanted}, got {os.fspath(path)}") from error
 
 
 def check_settings(function: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Refuse to continue a run with other settings than it began with.
 
     Raises:
-        ValueError: names every setting that differs, with both values.
+        InputError: names every setting that differs, with both values.
     """
     names = [name for name in {**saved, **present} if saved.get(name) != present.get(name)]
     if names:
         expected = ", ".join(f"{name}={saved.get(name)!r}" for name in names)
         got = ", ".join(f"{name}={present.get(name)!r}" for name in names)
-        raise ValueError(f"{function}: expected the settings of the checkpoint ({expected}), got {got}")
+        raise InputError(f"{function}: expected the settings of the checkpoint ({expected}), got {got}")

@@ -105,15 +105,21 @@ def options_of(cls: type) -> list[tuple[Field[Any], Option]]:
     known = {item.name: item for item in fields(cls) if _KEY in item.metadata}
     order = list(known)
     for base in reversed(cls.__mro__):
-        inherited = {name for parent in base.__mro__[1:] for name in getattr(parent, "__dataclass_fields__", ())}
+        inherited = {name for parent in base.__mro__[1:] for name in _facts(parent)}
+        own = _facts(base)
         above = None
         for name in inspect.get_annotations(base):
-            if name not in known:
+            if name not in own:
                 continue
-            after = base.__dict__["__dataclass_fields__"][name].metadata[_KEY].after
-            place = after or (None if name in inherited else above)
+            place = own[name].after or (None if name in inherited else above)
             if place is not None:
                 order.remove(name)
                 order.insert(order.index(place) + 1, name)
             above = name
     return [(known[name], known[name].metadata[_KEY]) for name in order]
+
+
+def _facts(cls: type) -> dict[str, Option]:
+    """The options of a dataclass by name; a field without `option` is none."""
+    found: dict[str, Field[Any]] = getattr(cls, "__dataclass_fields__", {})
+    return {name: item.metadata[_KEY] for name, item in found.items() if _KEY in item.metadata}

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import resolve_name
 from types import ModuleType
 from typing import Any
 
-_EXTRAS = {
-    "PIL": "models",
-    "h5py": "models",
-    "lightning_fabric": "train",
-    "matplotlib": "cli",
-    "pycocotools": "train",
-    "rich": "cli",
-    "scipy": "models",
-    "torchvision": "models",
-}
+from cnnfast._errors import MissingPackageError
+
+# Modules whose distribution has another name; others differ in "_" and "-" at most.
+_DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image"}
+
+
+def required_packages() -> dict[str, str]:
+    """The distributions that cnnfast needs -> the first extra that brings each, or "" for what it always needs.
+
+    That is what the metadata of the installed package says; nothing where it is not installed.
+
+    Example:
+        >>> from cnnfast._rooms import required_packages
+        >>> required_packages()["pillow"]
+        'models'
+    """
+    packages: dict[str, str] = {}
+    try:
+        requirements = importlib.metadata.requires("cnnfast") or []
+    except importlib.metadata.PackageNotFoundError:
+        return packages
+    for requirement in requirements:
+        name = re.match(r"[\w.-]+", requirement)
+        extra = re.search(r"extra == ['\"]([^'\"]+)", requirement)
+        if name and name[0] != "cnnfast":  # the extra "all" names the others
+            packages.setdefault(_normalized(name[0]), extra[1] if extra else "")
+    return packages
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def import_room(name: str) -> ModuleType:
     """A module of ours.
 
     Raises:
-        ImportError: it needs a package that is not installed; the message names the extra that brings it.
+        MissingPackageError: it needs a package that is not installed; the message names the extra that brings it.
 
     Example:
         >>> from cnnfast._rooms import import_room
@@ -36,11 +59,11 @@ def import_room(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRAS:
+        extra = required_packages().get(_DISTRIBUTIONS.get(package, _normalized(package)))
+        if not extra:
             raise
-        raise ImportError(
-            f"{name}: expected the package {package}, got none; "
-            f"install it with: pip install 'cnnfast[{_EXTRAS[package]}]'",
+        raise MissingPackageError(
+            f"{name}: expected the package {package}, got none; install it with: pip install 'cnnfast[{extra}]'",
             name=package,
         ) from error
 

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import typer
 
+import cnnfast
 from cnnfast.cli.base.commands import build_group
+from cnnfast.cli.base.errors import can_user_act, describe
 from cnnfast.cli.segment import app as segment
 from cnnfast.cli.style import app as style
 
 _DEBUG = "--debug"
-# What wrong calls, wrong inputs, missing packages and full disks or memories raise. Anything else is our own fault.
-_EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
 app = build_group(
     "cnnfast",
@@ -65,19 +65,16 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if debug:
-            traceback.print_exc()
         if hasattr(error, "format_message"):  # typer's own errors: an unknown option, a missing argument
-            return _report(error.format_message(), 2)
-        if isinstance(error, _EXPECTED):
-            return _report(_describe(error), 2)
-        return _report(f"{type(error).__name__}: {error} (a fault of cnnfast; {_DEBUG} shows where)", 1)
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+            users, message = True, error.format_message()
+        else:
+            users, message = can_user_act(error), describe(error)
+        if debug or not users:
+            traceback.print_exc()
+        if users:
+            return _report(message, 2)
+        fault = f"{type(error).__name__}: {message}"
+        return _report(f"{fault} (a fault of cnnfast {cnnfast.__version__}: please report it with the lines above)", 1)
 
 
 def _report(message: str, status: int) -> int:

@@ -14,19 +14,8 @@ import torch
 import cnnfast
 from cnnfast import _extension
 from cnnfast._memory import available_memory
+from cnnfast._rooms import required_packages
 from cnnfast.weights import WeightsError, find_weights
-
-_PACKAGES = (
-    "numpy",
-    "torchvision",
-    "pillow",
-    "safetensors",
-    "scikit-image",
-    "h5py",
-    "typer",
-    "rich",
-    "matplotlib",
-)
 
 
 @dataclass(kw_only=True)
@@ -57,7 +46,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "free memory", "unknown" if free is None else f"{free / 1e9:.1f} GB"
     yield "cuda kernels", _extension.cuda_error or f"CUDA {build['cuda']} for {build['cuda_architectures']}"
     yield from _devices()
-    yield "packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    yield "packages", ", ".join(f"{name} {_version(name)}" for name in required_packages() if name != "torch")
     yield from _weights()
 
 

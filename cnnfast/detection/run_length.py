@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from cnnfast._errors import MissingPackageError
+
 
 def coco_masks(function: str) -> ModuleType:
     """The module pycocotools.mask.
@@ -14,7 +16,7 @@ def coco_masks(function: str) -> ModuleType:
     try:
         import pycocotools.mask
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{function}: expected the package pycocotools, got none; install it with: pip install 'cnnfast[train]'",
             name="pycocotools",
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast._errors import InputError
+from cnnfast._errors import InputError, MissingPackageError
 
 
 class ImageError(InputError):
@@ -17,7 +17,7 @@ def check_pillow(function: str) -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{function}: expected the package Pillow to read and write pictures, got none; "
             "install it with: pip install 'cnnfast[models]'"
         ) from error

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnfast import _extension
+from cnnfast._errors import DeviceError
 
 _KERNEL_DEVICES = ("cpu", "cuda", "meta")
 
@@ -22,11 +23,11 @@ def takes_twin(function: str, x: Tensor) -> bool:
     if not isinstance(x, Tensor) or x.device.type not in _KERNEL_DEVICES:
         return True  # the twin raises the error for an x that is not a tensor
     if x.device.type == "cuda" and _extension.cuda_error:
-        raise RuntimeError(f"{function}: x is on {x.device}, but {_extension.cuda_error}")
+        raise DeviceError(f"{function}: x is on {x.device}, but {_extension.cuda_error}")
     if torch.compiler.is_compiling():
         return False
     if x.device.type == "cuda" and (error := _extension.cuda_device_error(x.device.index)):
-        raise RuntimeError(f"{function}: x is on {x.device}, but {error}")
+        raise DeviceError(f"{function}: x is on {x.device}, but {error}")
     return torch.autograd.forward_ad._current_level >= 0 or _differentiating_transform()
 
 

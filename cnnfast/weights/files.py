@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import InputError
+from cnnfast._errors import InputError, MissingPackageError
 
 
 class WeightsError(InputError):
@@ -118,7 +118,7 @@ def safetensors_for(function: str) -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{function}: expected the package safetensors for files of this ending, got none; "
             "install it with: pip install 'cnnfast[models]'"
         ) from error
@@ -149,7 +149,7 @@ def _import(package: str, function: str, path: Path) -> ModuleType:
         return import_module(package)
     except ImportError as error:
         name = package.partition(".")[0]
-        raise ImportError(
+        raise MissingPackageError(
             f"{function}: expected the package {name} to read {path.name}, got none; "
             "install it with: pip install 'cnnfast[models]'"
         ) from error

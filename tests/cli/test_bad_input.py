@@ -142,7 +142,7 @@ PLACES = {
 @pytest.mark.parametrize("option", ["--output", "--side-by-side", "--history", "--plot", "--checkpoint"])
 @pytest.mark.parametrize("place, words", PLACES.values(), ids=PLACES)
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(cnnfast, folder, monkeypatch, option, place, words):
-    monkeypatch.setattr("cnnfast.cli.style.texture_run.prepare", lambda options: pytest.fail("began to work"))
+    monkeypatch.setattr("cnnfast.cli.style.texture.prepare", lambda options: pytest.fail("began to work"))
     before = contents(folder)
     arguments = ["-o", "out.png"] if option != "--output" else []
     result = cnnfast("texture", "sample.png", *FAST, "--weights", "vgg.safetensors", *arguments, option, place)

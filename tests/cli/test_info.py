@@ -6,10 +6,12 @@ import platform
 import subprocess
 import sys
 
+import numpy
 import pytest
 import torch
 
 import cnnfast as package
+from cnnfast._errors import InputError, MissingPackageError
 
 
 def test_info(cnnfast):
@@ -27,7 +29,10 @@ def test_info(cnnfast):
     assert facts["threads"].startswith(str(torch.get_num_threads()))
     assert facts["system"] == platform.platform()
     assert facts["weights"] == "none found: random filters are used"
-    assert f"numpy {__import__('numpy').__version__}" in facts["packages"]
+    listed = dict(entry.split(" ") for entry in facts["packages"].split(", "))
+    assert listed["numpy"] == numpy.__version__
+    # Every extra's: models, train, export, cli, test, lint and bench.
+    assert {"pillow", "pycocotools", "onnx", "rich", "pytest", "ruff", "edt"} <= set(listed) and "cnnfast" not in listed
     assert facts["cuda kernels"] and facts["free memory"] and facts["processor"]
     assert {"gpu", "cuda:0"} & set(facts)
 
@@ -83,23 +88,26 @@ class TestFailures:
         monkeypatch.setattr("cnnfast.cli.info._facts", fail)
 
     @pytest.mark.parametrize(
-        "error, status, words",
+        "error, words",
         [
-            (ValueError("expected this,\n  got that"), 2, "cnnfast: expected this, got that"),
-            (
-                FileNotFoundError(2, "No such file or directory", "a.png"),
-                2,
-                "cnnfast: a.png: No such file or directory",
-            ),
-            (MemoryError(), 2, "cnnfast: MemoryError"),
-            (ImportError("needs x"), 2, "cnnfast: needs x"),
-            (KeyError("x"), 1, "cnnfast: KeyError: 'x' (a fault of cnnfast; --debug shows where)"),
+            (InputError("expected this,\n  got that"), "cnnfast: expected this, got that"),
+            (FileNotFoundError(2, "No such file or directory", "a.png"), "cnnfast: a.png: No such file or directory"),
+            (MemoryError(), "cnnfast: MemoryError"),
+            (MissingPackageError("needs x"), "cnnfast: needs x"),
         ],
     )
-    def test_one_line(self, cnnfast, monkeypatch, error, status, words):
+    def test_one_line(self, cnnfast, monkeypatch, error, words):
         self.fail_with(monkeypatch, error)
         result = cnnfast("info")
-        assert (result.status, result.err) == (status, words + "\n")
+        assert (result.status, result.err) == (2, words + "\n")
+
+    def test_fault(self, cnnfast, monkeypatch):
+        self.fail_with(monkeypatch, KeyError("x"))
+        result = cnnfast("info")
+        last = (
+            f"cnnfast: KeyError: 'x' (a fault of cnnfast {package.__version__}: please report it with the lines above)"
+        )
+        assert result.status == 1 and result.err.startswith("Traceback") and result.err.splitlines()[-1] == last
 
     def test_interrupted(self, cnnfast, monkeypatch):
         self.fail_with(monkeypatch, KeyboardInterrupt())
@@ -107,7 +115,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("place", [0, 1])
     def test_traceback_only_with_debug(self, cnnfast, monkeypatch, place):
-        self.fail_with(monkeypatch, ValueError("expected this"))
+        self.fail_with(monkeypatch, InputError("expected this"))
         arguments = ["info"]
         arguments.insert(place, "--debug")
         result = cnnfast(*arguments)

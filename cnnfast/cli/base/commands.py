@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from cnnfast._errors import InputError
 from cnnfast._options import Option, options_of
 from cnnfast._rooms import import_room
+from cnnfast.cli.base.errors import user_input
 
 
 def build_command(name: str, help: str, options: type, run: Callable[[Any], int]) -> TyperCommand:
@@ -102,7 +103,7 @@ class LazyCommand(TyperCommand):
         module, _, function = self._module.partition(":")
         room = import_room(module)
         if function:
-            command = _command_of(getattr(room, function), name, help)
+            command = _command_of(user_input()(getattr(room, function)), name, help)
         else:
             command = build_command(name, help, room.Options, room.run)
         return command.make_context(info_name, args, parent, **extra)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnfast._atomic import atomic_write
+from cnnfast._errors import InputError, MissingPackageError
 
 _PLOTS = (".png", ".pdf", ".svg")
 
@@ -24,15 +25,15 @@ def check_plot(path: Path) -> None:
     """Refuses, before the work, what matplotlib would refuse after it.
 
     Raises:
-        ValueError: an ending that is none of ours.
-        ImportError: matplotlib is not installed.
+        InputError: an ending that is none of ours.
+        MissingPackageError: matplotlib is not installed.
     """
     if path.suffix.lower() not in _PLOTS:
-        raise ValueError(f"--plot: expected a path ending in {', '.join(_PLOTS)}, got {path}")
+        raise InputError(f"--plot: expected a path ending in {', '.join(_PLOTS)}, got {path}")
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "--plot: expected the package matplotlib, got none; install it with: pip install 'cnnfast[cli]'"
         ) from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from cnnfast._atomic import check_writable
+from cnnfast._errors import InputError
 from cnnfast._extension import default_device
 
 _LARGEST_SIDE = 10**9 - 1
@@ -26,19 +27,19 @@ def parse_size(text: str) -> int | tuple[int, int]:
     """
     match = re.fullmatch(r"([0-9]{1,9})(?:[xX]([0-9]{1,9}))?", text)
     if not match or int(match[1]) == 0 or (match[2] and int(match[2]) == 0):
-        raise ValueError(f"--size: expected px like 512 or 640x360 (width x height), at least 1, got {text!r}")
+        raise InputError(f"--size: expected px like 512 or 640x360 (width x height), at least 1, got {text!r}")
     return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """(height, width) times a factor."""
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"--scale: expected a factor above 0, got {scale}")
+        raise InputError(f"--scale: expected a factor above 0, got {scale}")
     if max(size) * scale > _LARGEST_SIDE:
-        raise ValueError(f"--scale: expected sides of at most {_LARGEST_SIDE} px, got {size[1]}x{size[0]} px x {scale}")
+        raise InputError(f"--scale: expected sides of at most {_LARGEST_SIDE} px, got {size[1]}x{size[0]} px x {scale}")
     height, width = (round(side * scale) for side in size)
     if min(height, width) < 1:
-        raise ValueError(f"--scale: expected at least 1 px of {size[1]}x{size[0]} px to be left, got {scale}")
+        raise InputError(f"--scale: expected at least 1 px of {size[1]}x{size[0]} px to be left, got {scale}")
     return height, width
 
 
@@ -52,12 +53,12 @@ def parse_crop(text: str, size: tuple[int, int]) -> tuple[slice, slice]:
     """
     match = re.fullmatch(r"([0-9]{1,9})[xX]([0-9]{1,9})(?:\+([0-9]{1,9})\+([0-9]{1,9}))?", text)
     if not match or not int(match[1]) or not int(match[2]):
-        raise ValueError(f"--crop: expected WxH or WxH+X+Y like 128x128+10+20, at least 1 px, got {text!r}")
+        raise InputError(f"--crop: expected WxH or WxH+X+Y like 128x128+10+20, at least 1 px, got {text!r}")
     width, height = int(match[1]), int(match[2])
     left = (size[1] - width) // 2 if match[3] is None else int(match[3])
     top = (size[0] - height) // 2 if match[4] is None else int(match[4])
     if left < 0 or top < 0 or left + width > size[1] or top + height > size[0]:
-        raise ValueError(f"--crop: expected a part of {size[1]}x{size[0]} px, got {text}")
+        raise InputError(f"--crop: expected a part of {size[1]}x{size[0]} px, got {text}")
     return slice(top, top + height), slice(left, left + width)
 
 
@@ -77,7 +78,7 @@ def parse_layers(option: str, text: str) -> dict[str, float]:
         except ValueError:
             weight = math.nan
         if not name or not math.isfinite(weight) or weight < 0 or name in layers:
-            raise ValueError(f"{option}: expected different names like relu1_1,pool1=0.5, got {text!r}")
+            raise InputError(f"{option}: expected different names like relu1_1,pool1=0.5, got {text!r}")
         layers[name] = weight
     return layers
 
@@ -95,14 +96,14 @@ def parse_numbers(option: str, text: str) -> list[float]:
     except ValueError:
         numbers = [math.nan]
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"{option}: expected numbers of at least 0 like 1,2, got {text!r}")
+        raise InputError(f"{option}: expected numbers of at least 0 like 1,2, got {text!r}")
     return numbers
 
 
 def parse_choice(option: str, value: str, allowed: Sequence[str]) -> str:
     """The value when it is allowed."""
     if value not in allowed:
-        raise ValueError(f"{option}: expected {' or '.join(allowed)}, got {value!r}")
+        raise InputError(f"{option}: expected {' or '.join(allowed)}, got {value!r}")
     return value
 
 
@@ -112,9 +113,9 @@ def parse_device(text: str) -> torch.device:
         return default_device()
     match = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", text)
     if not match:
-        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {text!r}")
+        raise InputError(f"--device: expected auto, cpu, cuda or cuda:N, got {text!r}")
     if text != "cpu" and int(match[1] or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device: expected one of {torch.cuda.device_count()} CUDA devices, got {text}")
+        raise InputError(f"--device: expected one of {torch.cuda.device_count()} CUDA devices, got {text}")
     return torch.device(text)
 
 
@@ -130,15 +131,15 @@ def checkpoint_of(output: Path, named: Path | None) -> Path:
 
 
 def check_seed(seed: int) -> None:
-    """Raises ValueError for a seed that generators do not take."""
+    """Raises InputError for a seed that generators do not take."""
     if not 0 <= seed < 2**63:
-        raise ValueError(f"--seed: expected a number of 0..2^63-1, got {seed}")
+        raise InputError(f"--seed: expected a number of 0..2^63-1, got {seed}")
 
 
 def check_share(option: str, value: float) -> None:
-    """Raises ValueError for what is no number of 0..1."""
+    """Raises InputError for what is no number of 0..1."""
     if not 0 <= value <= 1:
-        raise ValueError(f"{option}: expected a number of 0..1, got {value}")
+        raise InputError(f"{option}: expected a number of 0..1, got {value}")
 
 
 def check_outputs(
@@ -147,7 +148,7 @@ def check_outputs(
     """Checks all files that a run writes, named or not; its checkpoint may be the one that it is resumed from.
 
     Raises:
-        ValueError: as in `check_output`.
+        InputError: as in `check_output`.
     """
     named = [output, *(path for path in others if path is not None)]
     resumed = [] if resume is None else [resume]
@@ -166,13 +167,13 @@ def check_output(path: Path, *, inputs: Iterable[Path] = (), others: Iterable[Pa
     """Find out before the work whether a file can be written, and that it is neither an input nor another output.
 
     Raises:
-        ValueError: it is not so; the message says why.
+        InputError: it is not so; the message says why.
     """
     place = os.path.realpath(path)
     for other in [*inputs, *others]:
         if os.path.realpath(other) == place:
-            raise ValueError(f"{path}: expected an output that is not also another file of this call, got the same")
+            raise InputError(f"{path}: expected an output that is not also another file of this call, got the same")
     try:
         check_writable(path)
     except OSError as error:
-        raise ValueError(f"{path}: expected a file that can be written, got: {error.strerror}") from error
+        raise InputError(f"{path}: expected a file that can be written, got: {error.strerror}") from error

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 from torch import Tensor
 
+from cnnfast._errors import InputError
 from cnnfast._options import option
 from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output
@@ -64,7 +65,7 @@ def find_tasks(inputs: Sequence[str], output: Path, ending: str | None) -> list[
     """All pictures that the words of the command line mean, each with its place.
 
     Raises:
-        ValueError: a pattern or folder without pictures, or two pictures with the same place.
+        InputError: a pattern or folder without pictures, or two pictures with the same place.
     """
     if is_single(inputs, output):
         picture_format(output)
@@ -77,7 +78,7 @@ def find_tasks(inputs: Sequence[str], output: Path, ending: str | None) -> list[
     for task in tasks:
         other = places.setdefault(os.path.realpath(task.target), task.source)
         if other != task.source:
-            raise ValueError(f"{task.target}: expected one picture for each place, got {other} and {task.source}")
+            raise InputError(f"{task.target}: expected one picture for each place, got {other} and {task.source}")
     return list(dict.fromkeys(tasks))
 
 
@@ -89,7 +90,7 @@ def _sources(text: str) -> Iterator[tuple[Path, Path]]:
     elif _is_pattern(text):
         matches = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if not Path(name).is_dir()]
         if not matches:
-            raise ValueError(f"{text}: expected a pattern that matches pictures, got none")
+            raise InputError(f"{text}: expected a pattern that matches pictures, got none")
         yield from ((found, Path(found.name)) for found in matches)
     else:
         yield path, Path(path.name)
@@ -116,17 +117,17 @@ def check_targets(tasks: Sequence[Task], output: Path, inputs: Iterable[Path], *
         single: whether one picture goes into one file.
 
     Raises:
-        ValueError: it is not so; the message says why.
+        InputError: it is not so; the message says why.
     """
     sources = {os.path.realpath(task.source) for task in tasks} | {os.path.realpath(path) for path in inputs}
     for task in tasks:
         if os.path.realpath(task.target) in sources:
-            raise ValueError(f"{task.target}: expected an output that is not also an input, got the same")
+            raise InputError(f"{task.target}: expected an output that is not also an input, got the same")
     if single:
         check_output(output)
         return
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output}: expected a folder for several pictures, got a file")
+        raise InputError(f"{output}: expected a folder for several pictures, got a file")
     for folder in sorted({task.target.parent for task in tasks} | {output}):
         folder.mkdir(parents=True, exist_ok=True)
     check_output(output / ".cnnfast")

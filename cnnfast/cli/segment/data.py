@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnfast._errors import InputError
 from cnnfast._options import argument, option
 from cnnfast.cli.base.parsing import parse_choice
 from cnnfast.detection.data import (
@@ -48,7 +49,7 @@ class DataOptions:
         """The format, named or found.
 
         Raises:
-            ValueError: it is none of ours, or cannot be found.
+            InputError: it is none of ours, or cannot be found.
         """
         parse_choice("--format", self.format, FORMATS)
         if self.format != "auto":
@@ -62,7 +63,7 @@ class DataOptions:
                 return kind
         what = "a folder of none of them" if Path(self.data).is_dir() else "no folder"
         marks = ", ".join(f"{mark} ({kind})" for kind, mark in _MARKS.items())
-        raise ValueError(
+        raise InputError(
             f"{self.data}: expected a folder with {marks}, one of pictures with --annotations (coco), or the word "
             f"synthetic, got {what}"
         )
@@ -76,16 +77,16 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
         crowd: whether regions of many objects are in it, where the format has them.
 
     Raises:
-        ValueError: it cannot be read; the message names the file.
+        InputError: it cannot be read; the message names the file.
     """
     kind = options.kind
     split = options.split or "train"
     if kind == "coco":
         if options.annotations is None:
-            raise ValueError("--annotations: expected the JSON file of a data set in COCO's format, got none")
+            raise InputError("--annotations: expected the JSON file of a data set in COCO's format, got none")
         return CocoInstances(_folder(options.data), options.annotations, crowd=crowd)
     if options.annotations is not None:
-        raise ValueError(f"--annotations: expected it with --format coco alone, got it with {kind}")
+        raise InputError(f"--annotations: expected it with --format coco alone, got it with {kind}")
     if kind == "voc":
         return VOCInstances(options.data, split)
     if kind == "sbd":

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cnnfast._errors import InputError
 from cnnfast._options import option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output, check_share, describe_device, parse_device
 from cnnfast.cli.base.steps import StepReporter
@@ -38,13 +40,14 @@ class Options(DeviceOptions, MaskOptions, DataOptions, ModelFile):
 
 def run(options: Options) -> int:
     """Measures the network, prints the measures, writes the files; returns the exit status."""
-    check_options(options)
-    device = parse_device(options.device)
-    model = load_model(options.model)
-    data = open_data(options, crowd=True)
-    check_classes(options, model, data)
-    if options.decode is not None:
-        choose_decoding(model.network, options.decode)
+    with user_input():
+        check_options(options)
+        device = parse_device(options.device)
+        model = load_model(options.model)
+        data = open_data(options, crowd=True)
+        check_classes(options, model, data)
+        if options.decode is not None:
+            choose_decoding(model.network, options.decode)
     model.network.to(device)
     classless = model.settings.kind in CLASSLESS
     count = len(data) if options.limit is None else min(options.limit, len(data))
@@ -71,7 +74,7 @@ def check_options(options: Options) -> None:
     """Everything that can be wrong without opening a file.
 
     Raises:
-        ValueError: names the option, what it wants and what it got.
+        InputError: names the option, what it wants and what it got.
     """
     check_share("--mask-threshold", options.mask_threshold)
     written = [path for path in (options.results, options.measures) if path is not None]
@@ -83,12 +86,12 @@ def check_classes(options: Options, model: SegmentationModel, data: InstanceData
     """Refuse a data set of other classes than the network's.
 
     Raises:
-        ValueError: names both.
+        InputError: names both.
     """
     names, _ = classes_of(data, model.settings.kind)
     if tuple(names) != model.classes:
         own, other = (", ".join(list(part)[:4]) + (" ..." if len(part) > 4 else "") for part in (model.classes, names))
-        raise ValueError(f"{options.data}: expected the classes of {options.model} ({own}), got {other}")
+        raise InputError(f"{options.data}: expected the classes of {options.model} ({own}), got {other}")
 
 
 def _report(options: Options, model: SegmentationModel, evaluation: Evaluation, console: Console) -> None:

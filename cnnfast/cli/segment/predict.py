@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnfast._options import argument, option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import check_output, check_share, parse_device
 from cnnfast.cli.base.pictures import (
     PictureFormatOptions,
@@ -41,18 +42,19 @@ class Options(PictureFormatOptions, MaskOptions, PicturesOutput, ModelFile):
 
 def run(options: Options) -> int:
     """Finds the objects of every picture, draws and writes them; returns the exit status."""
-    check_share("--score", options.score)
-    check_share("--mask-threshold", options.mask_threshold)
-    device = parse_device(options.device)
-    tasks = find_tasks(options.inputs, options.output, options.ending)
-    single = is_single(options.inputs, options.output)
-    model = load_model(options.model)
-    if options.json is not None:
-        sources = [options.model, *(task.source for task in tasks)]
-        check_output(options.json, inputs=sources, others=[task.target for task in tasks])
-    check_targets(tasks, options.output, [options.model], single=single)
-    if options.decode is not None:
-        choose_decoding(model.network, options.decode)
+    with user_input():
+        check_share("--score", options.score)
+        check_share("--mask-threshold", options.mask_threshold)
+        device = parse_device(options.device)
+        tasks = find_tasks(options.inputs, options.output, options.ending)
+        single = is_single(options.inputs, options.output)
+        model = load_model(options.model)
+        if options.json is not None:
+            sources = [options.model, *(task.source for task in tasks)]
+            check_output(options.json, inputs=sources, others=[task.target for task in tasks])
+        check_targets(tasks, options.output, [options.model], single=single)
+        if options.decode is not None:
+            choose_decoding(model.network, options.decode)
     model.network.to(device)
     runner = _Runner(options, model, strict=single)
     status = run_pictures(runner, tasks, options.output, single=single)

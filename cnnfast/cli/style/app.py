@@ -6,14 +6,14 @@ from cnnfast.cli.base.commands import build_group
 
 COMMANDS = {
     "texture": (
-        "cnnfast.cli.style.texture:texture",
+        "cnnfast.cli.style.texture",
         """Synthesise a new picture with the texture of SAMPLE.
 
         Ctrl-C saves the present picture and a checkpoint; --resume continues from it, to the same picture bit for
         bit.""",
     ),
     "style": (
-        "cnnfast.cli.style.transfer:style",
+        "cnnfast.cli.style.transfer",
         """Paint the content of CONTENT in the style of one or more pictures STYLE.
 
         Ctrl-C saves the present picture and a checkpoint; --resume continues from it, to the same picture bit for

@@ -12,6 +12,7 @@ from torch import Tensor
 from cnnfast._errors import InputError
 from cnnfast._extension import fast_dtype
 from cnnfast._options import argument, option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import parse_device, parse_size
 from cnnfast.cli.base.pictures import (
     PictureFormatOptions,
@@ -52,13 +53,14 @@ class Options(PictureFormatOptions, PicturesOutput):
 
 def run(options: Options) -> int:
     """Gives every picture the style; returns the exit status."""
-    tile = parse_tile(options.tile)
-    size = None if options.size is None else parse_size(options.size)
-    device = parse_device(options.device)
-    tasks = find_tasks(options.inputs, options.output, options.ending)
-    single = is_single(options.inputs, options.output)
-    model = load_style_network(options.model)
-    check_targets(tasks, options.output, [options.model], single=single)
+    with user_input():
+        tile = parse_tile(options.tile)
+        size = None if options.size is None else parse_size(options.size)
+        device = parse_device(options.device)
+        tasks = find_tasks(options.inputs, options.output, options.ending)
+        single = is_single(options.inputs, options.output)
+        model = load_style_network(options.model)
+        check_targets(tasks, options.output, [options.model], single=single)
     model.network.to(device)
     if options.skip_existing:
         tasks = [task for task in tasks if not task.target.exists()]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnfast._options import argument, option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import check_output, parse_size
 from cnnfast.models.style.feed_forward.files import load_style_network
-from cnnfast.models.style.feed_forward.onnx import export_onnx
+from cnnfast.models.style.feed_forward.onnx import check_export, export_onnx
 
 
 @dataclass(kw_only=True)
@@ -26,7 +27,9 @@ def run(options: Options) -> int:
     if isinstance(size, int):
         size = (size, size)
     check_output(options.output, inputs=[options.model])
-    network = load_style_network(options.model).network
+    with user_input():
+        network = load_style_network(options.model).network
+        check_export(network, options.output, size)
     export_onnx(network, options.output, size=size)
     print(f"{options.output}: input image [batch,3,height,width], output styled, RGB in [0,1]")
     return 0

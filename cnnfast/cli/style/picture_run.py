@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 import cnnfast
 from cnnfast._extension import fast_dtype
+from cnnfast._options import option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.history import check_plot, plot_history, write_history
-from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_choice, parse_size
+from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_size
 from cnnfast.cli.base.progress import format_seconds
 from cnnfast.cli.style.progress import Reporter
 from cnnfast.cli.style.session import Session, Stopped
@@ -25,7 +28,6 @@ from cnnfast.images import save_image, side_by_side
 from cnnfast.images.writing import picture_format
 from cnnfast.models.style.picture.levels import AnyLevel
 from cnnfast.models.style.picture.memory import estimate_memory, plan_tile
-from cnnfast.models.style.picture.settings import OPTIMIZERS
 
 NETWORKS = ("auto", "random", "vgg16", "vgg19")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}
@@ -33,37 +35,40 @@ _CHECKPOINT_EVERY = 25
 
 
 @dataclass(kw_only=True)
-class Options(ABC):
-    """The words of the command line, as typed."""
+class PictureOptions(ABC):
+    """What both commands have; see `cnnfast._options`."""
 
-    output: Path
+    output: Path = option("picture to write; its ending chooses the format", "-o", "--output")
+    iterations: int | None = option("of the finest level; coarser ones in proportion", default=None, minimum=1)
+    weights: str = option("auto, random (filters without training), or a file of VGG weights", default="auto")
+    preprocessing: str = option("input convention of a weights file that does not tell", default="auto")
+    device: str = option("auto, cpu, cuda or cuda:N", default="auto")
+    dtype: str = option(
+        "of the convolutions: float32, bfloat16, or auto (bfloat16 where it is fast)",
+        default="auto",
+        choices=tuple(_DTYPES),
+    )
+    preview_every: int = option("iterations between previews written to the output; 0: none", default=25, minimum=0)
+    checkpoint: Path | None = option("file to continue from; default: OUTPUT.checkpoint.pt", default=None)
+    checkpoint_every: int | None = option(
+        "iterations between checkpoints; default: 25 with --checkpoint, else when stopped", default=None, minimum=0
+    )
+    resume: Path | None = option("checkpoint to continue, with the options of its run", default=None)
+    history: Path | None = option("write the loss of every iteration as JSON", default=None)
+    plot: Path | None = option("write a plot of the loss: .png, .pdf or .svg", default=None)
+
+    # Each command says them in its own words.
     size: str | None
     alpha: str
-    iterations: int | None
     preset: str
-    weights: str
-    preprocessing: str
     optimizer: str | None
     seed: int
-    device: str
-    dtype: str
-    preview_every: int
-    checkpoint: Path | None
-    checkpoint_every: int | None
-    resume: Path | None
     side_by_side: Path | None
-    history: Path | None
-    plot: Path | None
 
     @property
     @abstractmethod
     def inputs(self) -> list[Path]:
         """Files that are read, but for weights and checkpoint."""
-
-    @property
-    @abstractmethod
-    def presets(self) -> Sequence[str]:
-        """What --preset may be."""
 
     @property
     def checkpoint_path(self) -> Path:
@@ -92,9 +97,12 @@ class Options(ABC):
         return torch.float32 if network_kind(self.weights) == "random" else fast_dtype(device)
 
 
+Options = TypeVar("Options", bound=PictureOptions)
+
+
 @dataclass
 class Job:
-    """All that was found right before the work begins.
+    """A run whose options and files have been checked.
 
     Attributes:
         function: does the work, in messages.
@@ -119,10 +127,19 @@ class Job:
     work: Callable[[Session], Tensor]
 
 
-def run(options: Options, prepare: Callable[[], Job]) -> int:
+def run(options: Options, prepare: Callable[[Options], Job]) -> int:
     """Checks everything, does the work, writes the files; returns the exit status."""
-    check_options(options)
-    job = prepare()
+    try:
+        with user_input():
+            check_options(options)
+            job = prepare(options)
+        return _work(options, job)
+    except KeyboardInterrupt:
+        print("cnnfast: stopped before the first iteration, nothing was written", file=sys.stderr)
+        return 130
+
+
+def _work(options: PictureOptions, job: Job) -> int:
     console = Console(highlight=False, soft_wrap=True)
     console.print(describe(job), markup=False)
     started = time.monotonic()
@@ -154,32 +171,20 @@ def run(options: Options, prepare: Callable[[], Job]) -> int:
     return 130 if picture is None else 0
 
 
-def check_options(options: Options) -> None:
+def check_options(options: PictureOptions) -> None:
     """Everything common that can be wrong without opening a file of weights or a picture.
 
     Raises:
-        ValueError: names the option, what it wants and what it got.
+        InputError: names the option, what it wants and what it got.
         ImportError: the plot needs matplotlib.
     """
-    parse_choice("--alpha", options.alpha, ("white", "drop"))
-    parse_choice("--preset", options.preset, options.presets)
-    if options.optimizer is not None:
-        parse_choice("--optimizer", options.optimizer, OPTIMIZERS)
-    parse_choice("--dtype", options.dtype, tuple(_DTYPES))
-    for name, value, least in (
-        ("--iterations", options.iterations, 1),
-        ("--preview-every", options.preview_every, 0),
-        ("--checkpoint-every", options.checkpoint_every, 0),
-    ):
-        if value is not None and value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
     check_seed(options.seed)
     if options.size is not None:
         parse_size(options.size)
     _check_files(options)
 
 
-def _check_files(options: Options) -> None:
+def _check_files(options: PictureOptions) -> None:
     for path in (options.output, options.side_by_side):
         if path is not None:
             picture_format(path)
@@ -208,7 +213,7 @@ def describe(job: Job) -> str:
     return f"{line}\n{notice}" if notice else line
 
 
-def facts_of(options: Options, job: Job) -> dict[str, Any]:
+def facts_of(options: PictureOptions, job: Job) -> dict[str, Any]:
     """What a loss history was made with."""
     return {
         "cnnfast": cnnfast.__version__,
@@ -221,7 +226,7 @@ def facts_of(options: Options, job: Job) -> dict[str, Any]:
     }
 
 
-def conclude(options: Options, session: Session, picture: Tensor | None, seconds: float) -> str:
+def conclude(options: PictureOptions, session: Session, picture: Tensor | None, seconds: float) -> str:
     """The last line."""
     loss = f", relative loss {session.history[-1][2]:.3g}" if session.history else ""
     if picture is not None:

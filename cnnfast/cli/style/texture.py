@@ -2,72 +2,107 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import torch
+from torch import Tensor, nn
 
-from cnnfast.cli.base.options import (
-    Checkpoint,
-    CheckpointEvery,
-    ComputeDtype,
-    Device,
-    History,
-    Iterations,
-    Picture,
-    Plot,
-    Preprocessing,
-    PreviewEvery,
-    Resume,
-    Weights,
-)
-from cnnfast.cli.style.texture_run import Options, run
+from cnnfast._errors import InputError
+from cnnfast._options import argument, option
+from cnnfast.cli.base.parsing import parse_crop, parse_device, parse_layers, parse_size, scaled_size
+from cnnfast.cli.style import picture_run
+from cnnfast.cli.style.picture_run import Job, PictureOptions
+from cnnfast.cli.style.session import Session
+from cnnfast.images import is_grey, load_image
+from cnnfast.models.style.picture.checkpoint import load_checkpoint
+from cnnfast.models.style.picture.settings import OPTIMIZERS, choose_extractor
+from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
+from cnnfast.models.style.texture.synthesis import plan_texture, synthesize_texture
 
 
-def texture(
-    sample: Annotated[Path, typer.Argument(help="picture of the texture")],
-    output: Picture,
-    size: Annotated[str | None, typer.Option(help="longest side in px, or WIDTHxHEIGHT; default: the sample's")] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            help="a bigger picture of the same texture: 2 gives twice the sample's width and height, with statistics "
-            "at the sample's own pixel scale. More of the texture, not an enlargement of it"
-        ),
-    ] = None,
-    crop: Annotated[str | None, typer.Option(help="part of the sample to use: WxH+X+Y, or WxH in its middle")] = None,
-    alpha: Annotated[str, typer.Option(help="transparency of the sample: white (compose on white) or drop")] = "white",
-    tileable: Annotated[
-        bool, typer.Option("--tileable", help="make the result fit its own copies on all sides")
-    ] = False,
-    iterations: Iterations = None,
-    preset: Annotated[str, typer.Option(help="fast or good (more iterations)")] = "fast",
-    layers: Annotated[str | None, typer.Option(help="names, with weights if wanted: relu1_1,pool1=0.5")] = None,
-    weights: Weights = "auto",
-    preprocessing: Preprocessing = "auto",
-    optimizer: Annotated[str, typer.Option(help="lbfgs, or adam (less memory)")] = "lbfgs",
-    no_match_histogram: Annotated[
-        bool, typer.Option("--no-match-histogram", help="leave the result's colours as optimised")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="of the noise it starts from")] = 0,
-    device: Device = "auto",
-    dtype: ComputeDtype = "auto",
-    preview_every: PreviewEvery = 25,
-    checkpoint: Checkpoint = None,
-    checkpoint_every: CheckpointEvery = None,
-    resume: Resume = None,
-    side_by_side: Annotated[Path | None, typer.Option(help="write sample and result next to each other")] = None,
-    history: History = None,
-    plot: Plot = None,
-) -> int:
-    """Synthesise a new picture with the texture of SAMPLE.
+@dataclass(kw_only=True)
+class Options(PictureOptions):
+    """Of the command; see `cnnfast._options`."""
 
-    Ctrl-C saves the present picture and a checkpoint; --resume continues from it, to the same picture bit for bit.
-    """
-    options = Options(**locals())
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        print("cnnfast: stopped before the first iteration, nothing was written", file=sys.stderr)
-        return 130
+    sample: Path = argument("picture of the texture")
+    size: str | None = option(
+        "longest side in px, or WIDTHxHEIGHT; default: the sample's", default=None, after="output"
+    )
+    scale: float | None = option(
+        "a bigger picture of the same texture: 2 gives twice the sample's width and height, with statistics at the "
+        "sample's own pixel scale. More of the texture, not an enlargement of it",
+        default=None,
+    )
+    crop: str | None = option("part of the sample to use: WxH+X+Y, or WxH in its middle", default=None)
+    alpha: str = option(
+        "transparency of the sample: white (compose on white) or drop", default="white", choices=("white", "drop")
+    )
+    tileable: bool = option("make the result fit its own copies on all sides", default=False)
+    preset: str = option(
+        "fast or good (more iterations)", default="fast", choices=tuple(TEXTURE_PRESETS), after="iterations"
+    )
+    layers: str | None = option("names, with weights if wanted: relu1_1,pool1=0.5", default=None)
+    optimizer: str = option("lbfgs, or adam (less memory)", default="lbfgs", choices=OPTIMIZERS, after="preprocessing")
+    no_match_histogram: bool = option("leave the result's colours as optimised", default=False)
+    seed: int = option("of the noise it starts from", default=0)
+    side_by_side: Path | None = option("write sample and result next to each other", default=None, after="resume")
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The sample."""
+        return [self.sample]
+
+
+def run(options: Options) -> int:
+    """Checks everything, synthesises, writes the files; returns the exit status."""
+    if options.size is not None and options.scale is not None:
+        raise InputError("--size, --scale: expected one of them, got both")
+    return picture_run.run(options, prepare)
+
+
+def prepare(options: Options) -> Job:
+    """Opens sample, checkpoint and weights, and plans the levels."""
+    device = parse_device(options.device)
+    sample = load_image(options.sample, alpha=options.alpha)
+    if options.crop is not None:
+        rows, columns = parse_crop(options.crop, (sample.shape[1], sample.shape[2]))
+        sample = sample[:, rows, columns].contiguous()
+    shape = (sample.shape[1], sample.shape[2])
+    size: int | tuple[int, int] | None = None
+    if options.size is not None:
+        size = parse_size(options.size)
+    elif options.scale is not None:
+        size = scaled_size(shape, options.scale)
+    resume = None if options.resume is None else load_checkpoint(options.resume, "texture")
+    network = build_network(options, device)
+    plan = plan_texture(
+        shape, size, network, iterations=options.iterations, preset=options.preset, tileable=options.tileable
+    )
+
+    def work(session: Session) -> Tensor:
+        return synthesize_texture(
+            sample,
+            size,
+            extractor=network,
+            layers=None if options.layers is None else parse_layers("--layers", options.layers),
+            iterations=options.iterations,
+            preset=options.preset,
+            optimizer=options.optimizer,
+            match_histogram=not options.no_match_histogram,
+            tileable=options.tileable,
+            seed=options.seed,
+            callback=session,
+            device=device,
+            resume=resume,
+        )
+
+    channels = 1 if is_grey(sample) else 3
+    return Job("synthesize_texture", lambda: [sample], network, device, plan, options.optimizer, channels, resume, work)
+
+
+def build_network(options: Options, device: torch.device) -> nn.Module:
+    """The feature network that --weights, --layers and --dtype mean."""
+    extractor, origin = options.network
+    taps = None if options.layers is None else tuple(parse_layers("--layers", options.layers))
+    return choose_extractor("synthesize_texture", extractor, taps, device, options.compute_dtype(device), **origin)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnfast._options import argument, option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import check_output
 from cnnfast.weights import convert_to_safetensors
 
@@ -24,6 +25,7 @@ class Options:
 def run(options: Options) -> int:
     """Writes the file; returns the exit status."""
     check_output(options.output, inputs=[options.file])
-    weights = convert_to_safetensors(options.file, options.output, options.preprocessing)
+    with user_input():  # it reads and checks before it writes
+        weights = convert_to_safetensors(options.file, options.output, options.preprocessing)
     print(f"{options.output}: {weights.arch}, input {weights.preprocessing}; {weights.licence}")
     return 0

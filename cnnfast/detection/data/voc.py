@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnfast._errors import MissingPackageError
 from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
@@ -203,7 +204,7 @@ def _matlab_reader() -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "SBDInstances: expected the package scipy, got none; install it with: pip install 'cnnfast[models]'"
         ) from error
     return loadmat

@@ -103,7 +103,7 @@ class TestStopping:
         def interrupted(*_args, **_options):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("cnnfast.cli.style.texture_run.synthesize_texture", interrupted)
+        monkeypatch.setattr("cnnfast.cli.style.texture.synthesize_texture", interrupted)
         result = cnnfast("texture", sample, *long, "-o", "out.png")
         assert result.status == 130 and "nothing was written" in result.err and result.err.count("\n") == 1
         assert not Path("out.png").exists() and not Path("out.checkpoint.pt").exists()

@@ -128,7 +128,7 @@ UNWRITABLE = ["folder.png", "none/out.png", "text.png/out.png", "/proc/out.png",
 @pytest.mark.parametrize("option", ["--output", "--side-by-side", "--history", "--plot", "--checkpoint"])
 @pytest.mark.parametrize("place", [*INPUTS, *UNWRITABLE])
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(cnnfast, folder, monkeypatch, option, place):
-    monkeypatch.setattr("cnnfast.cli.style.transfer_run.prepare", lambda options: pytest.fail("began to work"))
+    monkeypatch.setattr("cnnfast.cli.style.transfer.prepare", lambda options: pytest.fail("began to work"))
     (folder / "start.png").write_bytes((folder / "sample.png").read_bytes())
     before = contents(folder)
     outputs = [option, place] if option == "--output" else ["-o", "out.png", option, place]

@@ -65,7 +65,7 @@ def test_signals_save_picture_and_checkpoint(cnnfast, tmp_path, unbroken, tiny_v
 
 
 def test_ctrl_c_before_the_first_iteration(cnnfast, unbroken, tiny_vgg, monkeypatch):
-    monkeypatch.setattr("cnnfast.cli.style.transfer_run.stylize", lambda *_a, **_o: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("cnnfast.cli.style.transfer.stylize", lambda *_a, **_o: signal.raise_signal(signal.SIGINT))
     result = cnnfast(*words(unbroken[0], tiny_vgg), "-o", "out.png")
     assert result.status == 130 and "nothing was written" in result.err and result.err.count("\n") == 1
     assert not Path("out.png").exists() and not Path("out.checkpoint.pt").exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.models.style.feed_forward.blocks import border_index
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
@@ -136,7 +137,7 @@ def plan_strip(network: TransformerNet | JohnsonNet, x: Tensor, tile: int | str 
     strip = max(16, _STRIP_PIXELS // (x.shape[0] * width) // 4 * 4)
     least = kept_bytes(stages, x) + peak_bytes(stages, x[:, :, : strip + 16])
     if least > USABLE * free:
-        raise ValueError(
+        raise InputError(
             f"apply_style: expected pictures that fit into the memory, got {x.shape[0]} of {height}x{width} px, which "
             f"take {least / 1e9:.3g} GB of {free / 1e9:.3g} GB"
         )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
+from cnnfast._errors import MissingPackageError
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 
@@ -55,11 +56,7 @@ def export_onnx(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     export_onnx(TransformerNet((4, 6, 8)), f"{folder}/style.onnx")  # doctest: +SKIP
     """
-    if not str(path).lower().endswith(".onnx"):
-        raise ValueError(f"export_onnx: expected a path ending in .onnx, got {os.fspath(path)}")
-    if size is not None and min(size) < network.minimum_size:
-        raise ValueError(f"export_onnx: expected a size of at least {network.minimum_size} px, got {size}")
-    check_onnx()
+    check_export(network, path, size)
     model = _PictureToPicture(network).eval()
     device = next(network.parameters()).device
     height, width = size or (8 * network.multiple + network.minimum_size, 9 * network.multiple + network.minimum_size)
@@ -88,12 +85,23 @@ def export_onnx(
             logging.getLogger("torch.onnx").setLevel(level)
 
 
+def check_export(
+    network: TransformerNet | JohnsonNet, path: str | os.PathLike[str], size: tuple[int, int] | None
+) -> None:
+    """What `export_onnx` checks before it works; it raises as that does."""
+    if not str(path).lower().endswith(".onnx"):
+        raise ValueError(f"export_onnx: expected a path ending in .onnx, got {os.fspath(path)}")
+    if size is not None and min(size) < network.minimum_size:
+        raise ValueError(f"export_onnx: expected a size of at least {network.minimum_size} px, got {size}")
+    check_onnx()
+
+
 def check_onnx() -> None:
     """Raises ImportError with the cure when the packages that write ONNX are not installed."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"export_onnx: expected the package {error.name}, got none; install it with: pip install 'cnnfast[export]'"
         ) from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._checkpoint import check_settings
+from cnnfast._errors import InputError
 from cnnfast._extension import default_device
 from cnnfast.models.style.picture.checkpoint import KINDS, checkpoint_format
 from cnnfast.models.style.picture.memory import plan_tile
@@ -196,7 +197,7 @@ def plan_tiles(
     for pictures in levels:
         for name, (height, width) in pictures:
             if min(height, width) < smallest:
-                raise ValueError(
+                raise InputError(
                     f"{function}: expected a {name} of at least {smallest} px on every level, got {height}x{width} px"
                 )
         chosen = [plan_tile(function, network, size, tile, optimizer, channels=channels) for _, size in pictures]

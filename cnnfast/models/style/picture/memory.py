@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast._memory import available_memory
 from cnnfast.models.style.picture.lbfgs import HISTORY
 
@@ -186,7 +187,7 @@ def choose_tile(
     tile = side // stride * stride
     if tile < stride:
         needed = cost.of((stride + 2 * halo) ** 2)
-        raise ValueError(
+        raise InputError(
             f"{function}: expected a picture that fits into the memory, got {height}x{width} px, whose "
             f"smallest tile takes {needed / 1e9:.3g} GB of {max(0, budget) / 1e9:.3g} GB that the optimiser leaves"
         )

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cnnfast._errors import DivergedError
+
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 Bounds = tuple[Tensor | float, Tensor | float]
 
@@ -80,7 +82,7 @@ class PictureOptimizer(ABC):
         failures = state.failures + 1
         if failures >= MAX_FAILURES:
             where = f" in {self._describe_failure()}" if self._describe_failure is not None else ""
-            raise RuntimeError(
+            raise DivergedError(
                 f"{type(self).__name__}: expected a finite loss and gradient, got a NaN or infinity{where} "
                 f"{failures} times in a row"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.features.preprocessing import InputConvention
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss, WassersteinStyleLoss
 from cnnfast.models.style.picture.objective import PictureObjective
@@ -83,7 +84,7 @@ class StyleObjective(PictureObjective):
             if bool(kept.any()):
                 self._terms[f"style {layer}"] = term
         if terms and not any(f"style {layer}" in self._terms for layer in terms):
-            raise ValueError(
+            raise InputError(
                 f"stylize: expected positions in the regions of some style layer, got none ({kind} guides)"
             )
         self._pixel_weights = guides

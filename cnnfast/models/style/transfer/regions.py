@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cnnfast._errors import InputError
 from cnnfast.features.random_filters import RandomFilterFeatures
 from cnnfast.features.vgg import ReceptiveField, VGGFeatures, receptive_field
 
@@ -63,11 +64,11 @@ def check_regions(
             raise ValueError(f"stylize: expected style masks of {count} regions as in the content, got {len(masks)}")
     there = content_masks.amax((1, 2)) > 0
     if not bool(there.any()):
-        raise ValueError("stylize: expected a content mask that is not empty, got only empty ones")
+        raise InputError("stylize: expected a content mask that is not empty, got only empty ones")
     found = torch.stack([masks.amax((1, 2)) > 0 for masks in style_masks]).any(0)
     for index in range(count):
         if there[index] and not found[index]:
-            raise ValueError(f"stylize: expected every region in a style mask, but region {index + 1} is empty in it")
+            raise InputError(f"stylize: expected every region in a style mask, but region {index + 1} is empty in it")
     return StyleRegions(
         content_masks[there].to(device), [masks[there].to(device) for masks in style_masks], regions.guides
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.features.choice import network_kind
 from cnnfast.images import load_image, size_for
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
@@ -277,7 +278,7 @@ def _choose_weights(
     for name, weight in weights.items():
         check_positive("stylize", name, weight, zero=True)
     if not weights["content_weight"] and not weights["style_weight"]:
-        raise ValueError("stylize: expected content_weight or style_weight above 0, got 0 and 0")
+        raise InputError("stylize: expected content_weight or style_weight above 0, got 0 and 0")
     return StyleWeights(
         weights["content_weight"],
         weights["style_weight"],
