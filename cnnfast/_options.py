@@ -119,6 +119,17 @@ def options_of(cls: type) -> list[tuple[Field[Any], Option]]:
     return [(known[name], known[name].metadata[_KEY]) for name in order]
 
 
+def option_name(field: str, facts: Option) -> str:
+    """The long name of an option, such as ``--batch-size``.
+
+    Example:
+        >>> from cnnfast._options import Option, option_name
+        >>> option_name("batch_size", Option("at once")), option_name("batch_size", Option("at once", ("--batch",)))
+        ('--batch-size', '--batch')
+    """
+    return next((name for name in facts.names if name.startswith("--")), f"--{field.replace('_', '-')}")
+
+
 def _facts(cls: type) -> dict[str, Option]:
     """The options of a dataclass by name; a field without `option` is none."""
     found: dict[str, Field[Any]] = getattr(cls, "__dataclass_fields__", {})

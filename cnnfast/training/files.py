@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cnnfast._checkpoint import check_settings, read_plain, save_checkpoint
+from cnnfast._errors import InputError, MissingPackageError
 from cnnfast.training.step import Progress, Training
 
 logger = logging.getLogger(__name__)
@@ -24,13 +25,13 @@ def read_checkpoint(function: str, path: str | os.PathLike[str], settings: Mappi
     """A checkpoint of a training by this function with these settings, read without running any code in it.
 
     Raises:
-        ValueError: not a checkpoint of such a training; the message names the settings that differ.
+        InputError: not a checkpoint of such a training; the message names the settings that differ.
         OSError: the file cannot be read.
     """
     wanted = f"{function}: expected a checkpoint of its own"
     checkpoint = read_plain(path, wanted)
     if not isinstance(checkpoint, dict) or _settings_key(function) not in checkpoint:
-        raise ValueError(f"{wanted}, got {os.fspath(path)}")
+        raise InputError(f"{wanted}, got {os.fspath(path)}")
     check_settings(function, checkpoint[_settings_key(function)], settings)
     return checkpoint
 
@@ -114,7 +115,7 @@ def open_log(function: str, folder: str | os.PathLike[str] | None, kind: str) ->
     try:
         return TensorBoardLogger(str(folder), name="")
     except ModuleNotFoundError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{function}: expected the package tensorboard for its log, got none; "
             "install it with: pip install 'cnnfast[train]'"
         ) from error

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cnnfast._errors import DivergedError, MissingPackageError
 from cnnfast.training.files import TrainingFiles
 from cnnfast.training.step import Progress, Training
 
 try:
     from lightning_fabric import Fabric
 except ImportError as error:
-    raise ImportError(
+    raise MissingPackageError(
         "training: expected the package lightning-fabric, got none; install it with: pip install 'cnnfast[train]'"
     ) from error
 
@@ -153,7 +154,7 @@ class _Loop:
         if not finite:
             logger.warning("step %d was left out: its loss or gradient is not finite", step)
         if self._left_out == _PATIENCE:
-            raise RuntimeError(
+            raise DivergedError(
                 f"{self._files.function}: expected finite losses and gradients, got none in {_PATIENCE} steps in a "
                 f"row, the last one step {step}: {', '.join(f'{name} {value:.3g}' for name, value in terms.items())}"
             )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cnnfast._errors import InputError
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -87,5 +89,5 @@ def check_preprocessing(function: str, name: object) -> str:
     """Return `name` if it is a known convention, else raise ValueError."""
     if not isinstance(name, str) or name not in PREPROCESSINGS:
         expected = ", ".join(f'"{known}"' for known in PREPROCESSINGS)
-        raise ValueError(f"{function}: expected preprocessing {expected}, got {name!r}")
+        raise InputError(f"{function}: expected preprocessing {expected}, got {name!r}")
     return name

@@ -106,3 +106,11 @@ class TestBugsInTheWorkAreOurs:
         monkeypatch.setattr("cnnfast.cli.segment.eval.load_model", lambda path: model)
         monkeypatch.setattr("cnnfast.cli.segment.eval.evaluate", raiser(error))
         assert_fault(cnnfast("segment", "eval", "model.pt", "synthetic"), error)
+
+    def test_fast_style_train(self, cnnfast, sample, tmp_path, monkeypatch, error):
+        monkeypatch.setattr("cnnfast.cli.style.train.train_fast_style", raiser(error))
+        assert_fault(cnnfast("fast-style", "train", sample, tmp_path, "-o", "out.pth"), error)
+
+    def test_segment_train(self, cnnfast, monkeypatch, error):
+        monkeypatch.setattr("cnnfast.cli.segment.train.train_segmentation", raiser(error))
+        assert_fault(cnnfast("segment", "train", "synthetic", "--pictures", 1, "-o", "out.pt"), error)

@@ -11,9 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnnfast._errors import InputError
-from cnnfast._options import Option, options_of
+from cnnfast._options import Option, option_name, options_of
 from cnnfast._rooms import import_room
-from cnnfast.cli.base.errors import user_input
 
 
 def build_command(name: str, help: str, options: type, run: Callable[[Any], int]) -> TyperCommand:
@@ -46,12 +45,8 @@ def build_command(name: str, help: str, options: type, run: Callable[[Any], int]
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = hints
-    return _command_of(call, name, help)
-
-
-def _command_of(function: Callable[..., int], name: str, help: str) -> TyperCommand:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, help=help)(function)
+    app.command(name, help=help)(call)
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand)
     return command
@@ -63,7 +58,7 @@ def _describe(facts: Option, name: str, hint: Any, default: Any) -> Any:
         return typer.Argument(default, help=facts.help, metavar=facts.metavar)
     names = facts.names
     if not names and hint is bool and default is False:
-        names = (f"--{name.replace('_', '-')}",)  # typer would add --no-name
+        names = (option_name(name, facts),)  # typer would add --no-name
     return typer.Option(default, *names, help=facts.help, metavar=facts.metavar)
 
 
@@ -77,7 +72,7 @@ def check_limits(options: Any) -> None:
         value = getattr(options, field.name)
         if value is None:
             continue
-        option = next((name for name in facts.names if name.startswith("--")), "--" + field.name.replace("_", "-"))
+        option = option_name(field.name, facts)
         if facts.choices and value not in facts.choices:
             raise InputError(f"{option}: expected {' or '.join(facts.choices)}, got {value!r}")
         if facts.minimum is not None and value < facts.minimum:
@@ -99,13 +94,8 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Imports the module and lets its command read the arguments."""
-        name, help = self.name or "", self.help or ""
-        module, _, function = self._module.partition(":")
-        room = import_room(module)
-        if function:
-            command = _command_of(user_input()(getattr(room, function)), name, help)
-        else:
-            command = build_command(name, help, room.Options, room.run)
+        room = import_room(self._module)
+        command = build_command(self.name or "", self.help or "", room.Options, room.run)
         return command.make_context(info_name, args, parent, **extra)
 
 

@@ -100,13 +100,6 @@ def parse_numbers(option: str, text: str) -> list[float]:
     return numbers
 
 
-def parse_choice(option: str, value: str, allowed: Sequence[str]) -> str:
-    """The value when it is allowed."""
-    if value not in allowed:
-        raise InputError(f"{option}: expected {' or '.join(allowed)}, got {value!r}")
-    return value
-
-
 def parse_device(text: str) -> torch.device:
     """The device that "auto", "cpu", "cuda" or "cuda:1" means, if this machine has it."""
     if text == "auto":

@@ -62,7 +62,7 @@ def _is_pattern(text: str) -> bool:
 
 
 def find_tasks(inputs: Sequence[str], output: Path, ending: str | None) -> list[Task]:
-    """All pictures that the words of the command line mean, each with its place.
+    """All pictures that files, folders and patterns name, each with the place of its result.
 
     Raises:
         InputError: a pattern or folder without pictures, or two pictures with the same place.
@@ -112,7 +112,7 @@ def check_targets(tasks: Sequence[Task], output: Path, inputs: Iterable[Path], *
 
     Args:
         tasks: from `find_tasks`.
-        output: as typed.
+        output: of the command.
         inputs: other files that are read.
         single: whether one picture goes into one file.
 

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 import cnnfast
-from cnnfast._options import Option, option, options_of
+from cnnfast._options import Option, option, option_name, options_of
 from cnnfast.cli.base.history import check_plot, plot_history, write_history
 from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of
 from cnnfast.cli.base.progress import format_seconds
@@ -95,12 +95,12 @@ def check_training(options: TrainingCommand, inputs: Sequence[Path]) -> None:
     """What can be wrong with these options without opening a file.
 
     Args:
-        options: as typed.
+        options: of the command.
         inputs: files that are read.
 
     Raises:
-        ValueError: names the option, what it wants and what it got.
-        ImportError: the plot needs matplotlib.
+        InputError: names the option, what it wants and what it got.
+        MissingPackageError: the plot needs matplotlib.
     """
     check_seed(options.seed)
     if options.plot is not None:
@@ -159,7 +159,7 @@ def _describe_interrupt(options: TrainingCommand, watch: Watch) -> str:
 
 def _write_records(options: TrainingCommand, watch: Watch, finished: bool, seconds: float) -> None:
     if options.history is not None:
-        values = {word_of(item.name, facts): getattr(options, item.name) for item, facts in options_of(type(options))}
+        values = {_word(item.name, facts): getattr(options, item.name) for item, facts in options_of(type(options))}
         words = {word: str(value) for word, value in values.items() if value is not None}
         facts = {"cnnfast": cnnfast.__version__, "torch": torch.__version__, "options": words}
         write_history(options.history, facts | {"finished": finished, "seconds": round(seconds, 3)}, watch.history)
@@ -167,10 +167,9 @@ def _write_records(options: TrainingCommand, watch: Watch, finished: bool, secon
         plot_history(options.plot, watch.history, "loss")
 
 
-def word_of(field: str, facts: Option) -> str:
-    """The name of an option on the command line, as an identifier."""
-    long = next((name for name in facts.names if name.startswith("--")), field)
-    return long.removeprefix("--").replace("-", "_")
+def _word(field: str, facts: Option) -> str:
+    """The name of an option as an identifier."""
+    return option_name(field, facts).removeprefix("--").replace("-", "_")
 
 
 def _conclude(options: TrainingCommand, watch: Watch, finished: bool, seconds: float) -> str:

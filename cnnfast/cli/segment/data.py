@@ -1,4 +1,4 @@
-"""The data set that the words of the command line mean."""
+"""The data set of a command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cnnfast._errors import InputError
 from cnnfast._options import argument, option
-from cnnfast.cli.base.parsing import parse_choice
 from cnnfast.detection.data import (
     AnnotationError,
     CityscapesInstances,
@@ -49,9 +48,8 @@ class DataOptions:
         """The format, named or found.
 
         Raises:
-            InputError: it is none of ours, or cannot be found.
+            InputError: it cannot be found.
         """
-        parse_choice("--format", self.format, FORMATS)
         if self.format != "auto":
             return self.format
         if self.annotations is not None:
@@ -73,7 +71,7 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
     """The data set.
 
     Args:
-        options: as typed.
+        options: that name it.
         crowd: whether regions of many objects are in it, where the format has them.
 
     Raises:

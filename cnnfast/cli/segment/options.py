@@ -1,22 +1,11 @@
-"""Options that several commands of ``cnnfast segment`` have, each said once."""
+"""Options that several commands of ``cnnfast segment`` have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from cnnfast._options import argument, option
-
-Data = Annotated[str, typer.Argument(help="folder of a data set (COCO: of its pictures), or the word synthetic")]
-DataFormat = Annotated[str, typer.Option("--format", help="auto, coco, voc, sbd, cityscapes or synthetic")]
-Annotations = Annotated[Path | None, typer.Option(help="JSON file of a data set in COCO's format")]
-Split = Annotated[str | None, typer.Option(help="part of the data set, as train or val")]
-Pictures = Annotated[int, typer.Option(help="number of synthetic pictures")]
-Side = Annotated[int, typer.Option(help="of synthetic pictures, in px")]
-Objects = Annotated[int, typer.Option(help="in each synthetic picture")]
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnfast._options import option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import describe_device, parse_device
 from cnnfast.cli.base.training import TrainingCommand, Watch, check_training, run_training
 from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, open_data
@@ -93,11 +94,12 @@ class Options(SegmentationOptions, TrainingCommand, DataOptions):
 
 def run(options: Options) -> int:
     """Checks everything, trains, writes the files; returns the exit status."""
-    check_options(options)
-    device = parse_device(options.device)
-    data = open_data(options)
-    classes, numbers = classes_of(data, options.model)
-    settings = options.settings(len(classes))
+    with user_input():
+        check_options(options)
+        device = parse_device(options.device)
+        data = open_data(options)
+        classes, numbers = classes_of(data, options.model)
+        settings = options.settings(len(classes))
     steps = options.steps_for(len(data))
     description = (
         f"{describe_device(device)}; {settings.kind} on {settings.backbone}; {len(data)} pictures, "
@@ -135,6 +137,7 @@ def check_options(options: Options) -> None:
         ValueError: names the option, what it wants and what it got.
         ImportError: the plot needs matplotlib.
     """
+    options.check("train_segmentation")
     _ = options.recipe, options.settings(1)
     check_model_path(options.out)
     inputs = [*options.inputs, *([] if options.weights is None else [options.weights])]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from cnnfast._errors import InputError
 from cnnfast._options import argument, option
+from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import describe_device, parse_device
 from cnnfast.cli.base.training import TrainingCommand, Watch, check_training, run_training
 from cnnfast.cli.style.picture_run import NETWORKS
@@ -39,9 +41,10 @@ class Options(FastStyleOptions, TrainingCommand):
 
 def run(options: Options) -> int:
     """Checks everything, trains, writes the files; returns the exit status."""
-    check_options(options)
-    device = parse_device(options.device)
-    pictures = find_pictures(options.images)
+    with user_input():
+        check_options(options)
+        device = parse_device(options.device)
+        pictures = find_pictures(options.images)
     steps = options.steps_for(len(pictures))
 
     def train(watch: Watch) -> None:
@@ -76,7 +79,8 @@ def check_options(options: Options) -> None:
         ImportError: the plot needs matplotlib.
     """
     if not 0 < options.width <= 8:
-        raise ValueError(f"--width: expected a factor above 0 and up to 8, got {options.width}")
+        raise InputError(f"--width: expected a factor above 0 and up to 8, got {options.width}")
+    options.check("train_fast_style")
     check_model_path(options.out)
     inputs = [options.style]
     if options.weights not in NETWORKS:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.features.vgg import VGGFeatures
 from cnnfast.layers import ContentLoss, StyleLoss, TVLoss
 
@@ -146,11 +147,11 @@ class TermWeights(nn.Module):
         super().__init__()
         for name, value in (("content_weight", content), ("style_weight", style or 0.0), ("tv_weight", tv)):
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"train_fast_style: expected {name} of at least 0, got {value}")
+                raise InputError(f"train_fast_style: expected {name} of at least 0, got {value}")
         if not (math.isfinite(strength) and strength > 0):
-            raise ValueError(f"train_fast_style: expected a positive style_strength, got {strength}")
+            raise InputError(f"train_fast_style: expected a positive style_strength, got {strength}")
         if style is None and content == 0:
-            raise ValueError("train_fast_style: expected a style_weight with a content_weight of 0, got none")
+            raise InputError("train_fast_style: expected a style_weight with a content_weight of 0, got none")
         self._content, self._tv, self._strength, self._settle = content, tv, strength, settle
         self._found = style is None
         self.register_buffer("style_weight", torch.tensor(0.0 if style is None else style, dtype=torch.float64))
