@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.detection.data.training import AnnotatedPictures
 from cnnfast.detection.metrics import CityscapesAP, CocoMetrics, RegionAP, to_coco_results
 from cnnfast.detection.prediction import MASK_THRESHOLD, predict_instances
@@ -98,8 +99,8 @@ def evaluate(
         callback: called with the number of pictures done and the number of all.
 
     Raises:
-        ValueError: none of the pictures can be read.
-        ImportError: pycocotools is not installed.
+        InputError: none of the pictures can be read.
+        MissingPackageError: pycocotools is not installed.
 
     Example:
         >>> import torch
@@ -128,7 +129,7 @@ def evaluate(
         if callback is not None:
             callback(index + 1, count)
     if not evaluation.pictures:
-        raise ValueError("evaluate: expected a picture that can be read, got none")
+        raise InputError("evaluate: expected a picture that can be read, got none")
     return evaluation
 
 

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch.utils.data import Dataset
 
+from cnnfast._errors import InputError
+
 Batch = TypeVar("Batch")
 
 
@@ -27,7 +29,7 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
         seed: of the random changes.
 
     Raises:
-        Exception: the first of `unreadable`, if no example can be read, when the first one is asked for.
+        InputError: no example can be read, when the first one is asked for.
     """
 
     unreadable: tuple[type[Exception], ...] = (ValueError, OSError)
@@ -65,4 +67,4 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
                 continue
             generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
             return self.prepare(example, generator, skipped)
-        raise self.unreadable[0](f"{self._name}: expected a picture that can be read, got none; {skipped[0]}")
+        raise InputError(f"{self._name}: expected a picture that can be read, got none; {skipped[0]}")
