@@ -29,10 +29,10 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
         seed: of the random changes.
 
     Raises:
-        InputError: no example can be read, when the first one is asked for.
+        Exception: the first of `unreadable`, if no example can be read, when the first one is asked for.
     """
 
-    unreadable: tuple[type[Exception], ...] = (ValueError, OSError)
+    unreadable: tuple[type[Exception], ...] = (InputError, ValueError, OSError)
 
     def __init__(self, data: Sized, name: str, seed: int) -> None:
         self._count, self._name, self._seed = len(data), name, seed
@@ -67,4 +67,4 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
                 continue
             generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
             return self.prepare(example, generator, skipped)
-        raise InputError(f"{self._name}: expected a picture that can be read, got none; {skipped[0]}")
+        raise self.unreadable[0](f"{self._name}: expected a picture that can be read, got none; {skipped[0]}")

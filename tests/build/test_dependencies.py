@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnfast import _rooms
+from cnnfast._rooms import required_packages
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings tomllib")
 
@@ -102,10 +102,13 @@ def test_the_extra_all_names_the_others():
     assert extras["all"] == [f"cnnfast[{','.join(name for name in extras if name not in NOT_IN_ALL)}]"]
 
 
-def test_errors_of_missing_packages_name_the_extra_that_brings_them():
+def test_the_installed_metadata_say_the_same():
+    """Errors of missing packages and `cnnfast info` read them; those of an editable install are of its installation."""
+    found = required_packages()
     groups = declared()
-    for package, extra in _rooms._EXTRAS.items():
-        assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in groups[extra], package
+    for extra, names in reversed([(name, groups[name]) for name in ("", *RUNTIME)]):
+        assert {name: found.get(name) for name in names} == dict.fromkeys(names, extra), "install the package again"
+    assert found.keys() == set().union(*(group for name, group in groups.items() if name != "build"))
 
 
 def test_imports_are_found():
