@@ -105,8 +105,9 @@ def evaluate(
     Example:
         >>> import torch
         >>> from torchvision.models.detection import MaskRCNN
+        >>> from cnnfast.detection.anchors import small_anchors
         >>> from cnnfast.detection.evaluation import evaluate
-        >>> from cnnfast.features.small_backbone import SmallBackbone, small_anchors
+        >>> from cnnfast.features.small_backbone import SmallBackbone
         >>> mask = torch.zeros(1, 40, 40, dtype=torch.bool)
         >>> mask[:, 5:20, 5:30] = True
         >>> target = {"boxes": torch.tensor([[5.0, 5.0, 30.0, 20.0]]), "labels": torch.tensor([1]), "masks": mask}

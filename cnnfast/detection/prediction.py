@@ -40,8 +40,9 @@ def predict_instances(
     Example:
         >>> import torch
         >>> from torchvision.models.detection import MaskRCNN
+        >>> from cnnfast.detection.anchors import small_anchors
         >>> from cnnfast.detection.prediction import predict_instances
-        >>> from cnnfast.features.small_backbone import SmallBackbone, small_anchors
+        >>> from cnnfast.features.small_backbone import SmallBackbone
         >>> network = MaskRCNN(SmallBackbone(), 2, min_size=64, max_size=64, rpn_anchor_generator=small_anchors())
         >>> found = predict_instances(network.eval(), torch.rand(3, 40, 50), score_threshold=0.99)
         >>> found["masks"].shape[1:], found["masks"].dtype

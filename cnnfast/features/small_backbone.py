@@ -6,10 +6,7 @@ from collections import OrderedDict
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork
-
-_RATIOS = (0.5, 1.0, 2.0)
 
 
 class SmallBackbone(nn.Module):
@@ -54,11 +51,6 @@ class SmallBackbone(nn.Module):
             x = maps[name] = stage(x)
         features: dict[str, Tensor] = self.fpn(maps)
         return features
-
-
-def small_anchors() -> AnchorGenerator:
-    """Three anchors for each level of `SmallBackbone`: 16, 32 and 64 px, ratios 1:2, 1:1 and 2:1."""
-    return AnchorGenerator(((16,), (32,), (64,)), (_RATIOS,) * 3)
 
 
 def _stage(before: int, after: int) -> nn.Sequential:

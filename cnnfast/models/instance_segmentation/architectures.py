@@ -12,8 +12,9 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
+from cnnfast.detection.anchors import small_anchors
 from cnnfast.features.detection_backbones import resnet50_c4, vgg16_c5
-from cnnfast.features.small_backbone import SmallBackbone, small_anchors
+from cnnfast.features.small_backbone import SmallBackbone
 from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
 from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
 from cnnfast.models.instance_segmentation.omn.mask_rcnn import convert_maskrcnn_to_omn
