@@ -11,7 +11,9 @@ import torch
 
 from cnnfast._checkpoint import check_settings, read_plain, save_checkpoint
 from cnnfast._errors import InputError, MissingPackageError
+from cnnfast.training.options import TrainingOptions
 from cnnfast.training.step import Progress, Training
+from cnnfast.training.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -40,38 +42,26 @@ class TrainingFiles:
     """Writes files as training goes on, and passes on its progress.
 
     Args:
-        function: that trains.
-        write: writes the network's file, or does nothing.
-        checkpoint: file of checkpoints, or None.
-        every: steps between them.
-        settings: of the training, plain values, by which `read_checkpoint` knows its own.
+        task: what is trained.
+        options: which files, and how often.
         callback: told of every step; True ends the training.
-        log_every: steps between entries of the log; the last step has one, too.
-        log: as `open_log` gives it, or None.
+
+    Raises:
+        ImportError: TensorBoard, for its log, is not installed.
     """
 
-    def __init__(
-        self,
-        function: str,
-        write: Callable[[Any], None],
-        checkpoint: str | os.PathLike[str] | None,
-        every: int,
-        settings: Mapping[str, Any],
-        callback: Callable[[Any], bool | None] | None,
-        log_every: int,
-        log: Any = None,
-    ) -> None:
-        self.function = function
-        self._write_network, self._checkpoint, self._every = write, checkpoint, every
-        self._settings, self._callback, self._log, self._log_every = dict(settings), callback, log, log_every
+    def __init__(self, task: Task, options: TrainingOptions, callback: Callable[[Any], bool | None] | None) -> None:
+        self._task, self._options, self._callback = task, options, callback
+        self._log = _open_log(task.function, options)
         self._failed: set[str] = set()
 
     def after_step(self, training: Training, optimizer: torch.optim.Optimizer, progress: Progress, last: bool) -> bool:
         """Writes what is due after a step, in the first process alone; returns whether the callback asks to stop."""
-        if self._log is not None and (progress.step % self._log_every == 0 or progress.step == progress.steps):
+        logged = progress.step % self._options.log_every == 0 or progress.step == progress.steps
+        if self._log is not None and logged:
             self._log.log_metrics(progress.metrics(), step=progress.step)
         stop = self._callback is not None and bool(self._callback(progress))
-        if last or progress.step % self._every == 0:
+        if last or progress.step % self._options.checkpoint_every == 0:
             self._write(training, optimizer, must=last)
         return stop
 
@@ -80,13 +70,20 @@ class TrainingFiles:
         if self._log is not None:
             self._log.finalize("success")
 
+    def write_network(self, training: Training) -> None:
+        """Writes the network's file, if one is asked for."""
+        if self._options.out is not None:
+            settings = {**self._task.settings, "steps": training.step}
+            self._task.save(training.network, self._options.out, settings)
+
     def _write(self, training: Training, optimizer: torch.optim.Optimizer, must: bool) -> None:
         """A full disk, say, must not end hours of training: say it once, go on, and try again next time."""
         try:
-            if self._checkpoint is not None:
+            if self._options.checkpoint is not None:
                 state = {"state_dict": training.state_dict(), "optimizer_states": [optimizer.state_dict()]}
-                save_checkpoint({**state, _settings_key(self.function): self._settings}, self._checkpoint)
-            self._write_network(training)
+                settings = {_settings_key(self._task.function): dict(self._task.settings)}
+                save_checkpoint({**state, **settings}, self._options.checkpoint)
+            self.write_network(training)
         except OSError as error:
             if must:
                 raise
@@ -95,25 +92,16 @@ class TrainingFiles:
                 logger.warning("checkpoint or network is not up to date, training goes on: %s", error)
 
 
-def open_log(function: str, folder: str | os.PathLike[str] | None, kind: str) -> Any:
-    """A logger of Fabric, or None without a folder.
-
-    Args:
-        function: name for messages.
-        folder: for the log; every training gets one of its own in it, ``version_0`` and so on.
-        kind: one of `LOG_FORMATS`.
-
-    Raises:
-        ImportError: Fabric, or TensorBoard for its log, is not installed.
-    """
-    if folder is None:
+def _open_log(function: str, options: TrainingOptions) -> Any:
+    """A logger of Fabric; every training gets a folder of its own, ``version_0`` and so on. None without a folder."""
+    if options.log_dir is None:
         return None
     from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
-    if kind == "csv":
-        return CSVLogger(str(folder), name="")
+    if options.log_format == "csv":
+        return CSVLogger(options.log_dir, name="")
     try:
-        return TensorBoardLogger(str(folder), name="")
+        return TensorBoardLogger(options.log_dir, name="")
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f"{function}: expected the package tensorboard for its log, got none; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnfast._errors import DivergedError, MissingPackageError
+from cnnfast._extension import default_device, fast_dtype
+from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles
+from cnnfast.training.options import TrainingOptions
 from cnnfast.training.step import Progress, Training
+from cnnfast.training.task import Task
 
 try:
     from lightning_fabric import Fabric
@@ -29,17 +33,7 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 20
 
 
-def fit(
-    training: Training,
-    loader: Callable[[int], DataLoader[Any]],
-    files: TrainingFiles,
-    device: torch.device,
-    *,
-    devices: int = 1,
-    nodes: int = 1,
-    precision: torch.dtype = torch.float32,
-    find_unused: bool = False,
-) -> None:
+def fit(training: Training, task: Task, options: TrainingOptions, files: TrainingFiles) -> None:
     """Train from the present step to the last one. The network is on the CPU again in the end.
 
     A step whose loss or gradient is NaN or infinite changes nothing but the numbers of steps. After 20 of them in a row
@@ -47,31 +41,28 @@ def fit(
 
     Args:
         training: network, loss and optimiser.
-        loader: makes the batches of the process of a rank.
+        task: that this is the training of.
+        options: devices, batches and precision.
         files: written on the way.
-        device: kind of device, and which one where there is but one.
-        devices: GPUs (or processes on the CPU) of each machine.
-        nodes: machines.
-        precision: torch.bfloat16 for mixed precision, else torch.float32.
-        find_unused: whether some steps leave parameters without a gradient.
 
     Raises:
         RuntimeError: the loss was NaN or infinite too often in a row.
     """
-    gpu = device.type == "cuda"
-    chosen: int | list[int] = [device.index] if gpu and devices == 1 and device.index is not None else devices
-    several = "ddp_find_unused_parameters_true" if find_unused else "ddp"
+    device = choose_device(options.device)
+    one = device.type == "cuda" and options.devices == 1 and device.index is not None
+    several = "ddp_find_unused_parameters_true" if task.find_unused else "ddp"
     with _quiet(), torch.enable_grad():
         fabric = Fabric(
-            accelerator="gpu" if gpu else device.type,
-            devices=chosen,
-            num_nodes=nodes,
-            strategy=several if devices * nodes > 1 else "auto",
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=[device.index] if one else options.devices,
+            num_nodes=options.nodes,
+            strategy=several if options.processes > 1 else "auto",
             precision="32-true",
         )
         fabric.launch()
         try:
-            _Loop(fabric, training, files, precision).run(loader(fabric.global_rank))
+            loop = _Loop(fabric, training, task, files, precision_for(options.amp, device))
+            loop.run(_loader(training, task, options, fabric.global_rank))
         except KeyboardInterrupt:
             _kill_children(fabric)
             raise
@@ -80,18 +71,53 @@ def fit(
             training.cpu()  # whatever it was trained on
 
 
+def choose_device(device: torch.device | str | None) -> torch.device:
+    """The device that is asked for; for "auto" or None a GPU that this installation has kernels for, else the CPU."""
+    return default_device() if device in ("auto", None) else torch.device(device)
+
+
+def precision_for(amp: str, device: torch.device) -> torch.dtype:
+    """The dtype of mixed precision that one of `PRECISIONS` means, or torch.float32.
+
+    Example:
+        >>> import torch
+        >>> from cnnfast.training.loop import precision_for
+        >>> precision_for("bf16", torch.device("cpu"))
+        torch.bfloat16
+    """
+    if amp == "auto":
+        return fast_dtype(device)
+    return torch.bfloat16 if amp in ("bf16", "bfloat16") else torch.float32
+
+
+def _loader(training: Training, task: Task, options: TrainingOptions, rank: int) -> DataLoader[Any]:
+    batches = TrainingBatches(
+        len(task.examples),
+        options.batch_size,
+        training.steps,
+        start=training.step,
+        seed=options.seed,
+        rank=rank,
+        processes=options.processes,
+    )
+    return training_loader(task.examples, batches, task.collate, workers=options.workers, seed=options.seed)
+
+
 class _Loop:
     """Steps of a training.
 
     Args:
         fabric: launched.
         training: network, loss and optimiser.
+        task: that this is the training of.
         files: written after the steps.
         precision: torch.bfloat16 for mixed precision.
     """
 
-    def __init__(self, fabric: Fabric, training: Training, files: TrainingFiles, precision: torch.dtype) -> None:
-        self._fabric, self._training, self._files = fabric, training, files
+    def __init__(
+        self, fabric: Fabric, training: Training, task: Task, files: TrainingFiles, precision: torch.dtype
+    ) -> None:
+        self._fabric, self._training, self._function, self._files = fabric, training, task.function, files
         # For the whole step. Fabric's own mixed precision would round the batch, too, and cast the weights of a layer
         # once for all its uses in a step, so that their gradients were added up in bfloat16.
         self._autocast = torch.autocast(
@@ -155,7 +181,7 @@ class _Loop:
             logger.warning("step %d was left out: its loss or gradient is not finite", step)
         if self._left_out == _PATIENCE:
             raise DivergedError(
-                f"{self._files.function}: expected finite losses and gradients, got none in {_PATIENCE} steps in a "
+                f"{self._function}: expected finite losses and gradients, got none in {_PATIENCE} steps in a "
                 f"row, the last one step {step}: {', '.join(f'{name} {value:.3g}' for name, value in terms.items())}"
             )
         return training.describe(progress)

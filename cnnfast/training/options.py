@@ -19,24 +19,11 @@ LOG_FORMATS = ("csv", "tensorboard")
 class TrainingOptions:
     """Options that every training has. A family adds its own in a subclass, and may give these other defaults.
 
-    Attributes:
-        out: file for the network, written with every checkpoint and at the end; None writes none.
-        max_steps: number of steps.
-        epochs: passes over the pictures, if `max_steps` is None.
-        batch_size: pictures a step, of each process.
-        seed: of all random numbers.
-        device: as a text, or a torch.device; "auto" and None are a GPU that this installation has kernels for, else the
-            CPU.
-        devices: GPUs (or processes on the CPU) of each machine.
-        nodes: machines; start the same program on each, as torchrun or Lightning's Fabric want it.
-        amp: "bf16" (mixed precision), "none", or "auto": bf16 where the hardware is fast at it.
-        workers: processes that read pictures; 0 reads them in this one.
-        checkpoint: file to resume from; None writes none.
-        checkpoint_every: steps.
-        resume: a checkpoint; training goes on with the same settings, but for the number of steps.
-        log_dir: folder for a log; None writes none.
-        log_format: "csv" or "tensorboard".
-        log_every: steps between entries of the log.
+    The help of an option says what it is. Beside that, in Python: `out` and `checkpoint` of None write no file,
+    `workers` of 0 reads pictures in this process, `device` may be a torch.device or None, too, `amp` also "bf16" and
+    "none", and `log_every` is the number of steps between entries of the log. A network is written with every
+    checkpoint and at the end. A training that is resumed takes the same options but for the number of steps. With
+    several `nodes` the same program is started on each, as torchrun or Lightning's Fabric want it.
     """
 
     out: Path | None = option("network to write", "-o", "--output", default=None)

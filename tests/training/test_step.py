@@ -10,12 +10,13 @@ from torch import nn
 
 pytest.importorskip("lightning_fabric")
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from cnnfast.training.batches import TrainingBatches
-from cnnfast.training.files import TrainingFiles, read_checkpoint
-from cnnfast.training.loop import fit
+from cnnfast.training.files import read_checkpoint
+from cnnfast.training.options import TrainingOptions
+from cnnfast.training.run import run as train
 from cnnfast.training.step import Training
+from cnnfast.training.task import Task
 
 
 class Numbers(NamedTuple):
@@ -24,6 +25,9 @@ class Numbers(NamedTuple):
 
 
 class Source(Dataset):
+    def __len__(self):
+        return 64
+
     def __getitem__(self, key):
         return torch.randn(3, generator=torch.Generator().manual_seed(key[0]))
 
@@ -56,16 +60,17 @@ def run(module, tmp_path=None, resume=None, callback=None):
         history.append(progress)
         return callback is not None and callback(progress)
 
-    checkpoint = None if tmp_path is None else tmp_path / "run.pt"
-    files = TrainingFiles("train_line", lambda trained: None, checkpoint, 5, {"a": 1}, note, 1)
-    if resume is not None:
-        module.restore(read_checkpoint("train_line", resume, {"a": 1}))
-
-    def loader(rank):
-        batches = TrainingBatches(64, 8, module.steps, start=module.step)
-        return DataLoader(Source(), batch_sampler=batches, collate_fn=lambda items: Numbers(torch.stack(items), []))
-
-    fit(module, loader, files, torch.device("cpu"))
+    task = Task(
+        function="train_line",
+        examples=Source(),
+        collate=lambda items: Numbers(torch.stack(items), []),
+        build=lambda steps: module,
+        settings={"a": 1},
+        save=lambda *_: None,
+    )
+    files = {"checkpoint": None if tmp_path is None else tmp_path / "run.pt", "checkpoint_every": 5, "resume": resume}
+    options = TrainingOptions(max_steps=module.steps, batch_size=8, workers=0, device="cpu", log_every=1, **files)
+    train(task, options, note)
     return history
 
 

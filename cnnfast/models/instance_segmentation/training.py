@@ -17,8 +17,9 @@ from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelS
 from cnnfast.models.instance_segmentation.model_files import check_model_path, save_model
 from cnnfast.models.instance_segmentation.training_step import Recipe, SegmentationTraining
 from cnnfast.training.options import TrainingOptions
-from cnnfast.training.run import Task, run
+from cnnfast.training.run import run
 from cnnfast.training.step import Progress
+from cnnfast.training.task import Task
 
 __all__ = ["Progress", "Recipe", "SegmentationOptions", "train_segmentation"]
 

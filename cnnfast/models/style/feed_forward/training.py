@@ -22,8 +22,10 @@ from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_S
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 from cnnfast.models.style.feed_forward.training_step import StyleTraining, TrainingProgress
 from cnnfast.models.style.picture.checkpoint import fingerprint
+from cnnfast.training.loop import choose_device, precision_for
 from cnnfast.training.options import TrainingOptions
-from cnnfast.training.run import Task, choose_device, precision_for, run
+from cnnfast.training.run import run
+from cnnfast.training.task import Task
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -138,7 +140,7 @@ def train_fast_style(
     """
     chosen = FastStyleOptions(**options)
     _check(chosen, network)
-    precision = precision_for(chosen.amp, choose_device(chosen))
+    precision = precision_for(chosen.amp, choose_device(chosen.device))
     features = _features(extractor, weights, preprocessing, style_layers, content_layers, precision)
     layers = _layers(features, style_layers, content_layers)
     target = load_image(style, size=chosen.style_size)
