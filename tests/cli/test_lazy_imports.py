@@ -31,6 +31,11 @@ CALLS = {
         [SEGMENTATION, "cnnfast.cli.segment.eval"],
         ["cnnfast.models.style.transfer.transfer", "cnnfast.models.style.feed_forward.apply"],
     ),
+    "segment without training": (
+        ["segment predict none.pt none.png -o out.png", "segment eval none.pt synthetic"],
+        [STYLE, "cnnfast.training.loop", "lightning_fabric"],
+        ["cnnfast.models.instance_segmentation.model_files"],
+    ),
     "segment": (
         [
             "segment predict none.pt none.png -o out.png",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cnnfast._errors import InputError
 from cnnfast._options import argument, option
@@ -16,10 +17,12 @@ from cnnfast.detection.data import (
     SyntheticInstances,
     VOCInstances,
 )
+from cnnfast.models.instance_segmentation.architectures import CLASSLESS
 
 SYNTHETIC, CITYSCAPES = "synthetic", "cityscapes"
 FORMATS = ("auto", "coco", "voc", "sbd", CITYSCAPES, SYNTHETIC)
 
+_OBJECT = "object"  # the class of networks that tell none apart
 # Synthetic pictures of other splits than "train" have seeds that no training sees.
 _OTHER_SEEDS = 10_000_000
 # Format -> what its folder has.
@@ -100,3 +103,12 @@ def _folder(text: str) -> Path:
         what = "a file" if Path(text).exists() else "nothing"
         raise AnnotationError(f"{text}: expected a folder of pictures, got {what}")
     return Path(text)
+
+
+def classes_of(data: InstanceDataset, kind: str) -> tuple[list[str], list[int]]:
+    """Names and numbers of the classes that a kind of network tells apart."""
+    if kind in CLASSLESS:
+        return [_OBJECT], [1]
+    names = list(data.categories)
+    numbers: Any = getattr(data, "category_ids", None)
+    return names, list(range(1, len(names) + 1)) if numbers is None else list(numbers.values())

@@ -14,9 +14,8 @@ from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output, check_share, describe_device, parse_device
 from cnnfast.cli.base.steps import StepReporter
-from cnnfast.cli.segment.data import CITYSCAPES, DataOptions, open_data
+from cnnfast.cli.segment.data import CITYSCAPES, DataOptions, classes_of, open_data
 from cnnfast.cli.segment.options import MaskOptions, ModelFile
-from cnnfast.cli.segment.train import classes_of
 from cnnfast.detection.coco_files import write_json
 from cnnfast.detection.data import InstanceDataset
 from cnnfast.detection.evaluation import Evaluation, evaluate

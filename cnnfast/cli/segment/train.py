@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cnnfast._options import option
 from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import describe_device, parse_device
 from cnnfast.cli.base.training import TrainingCommand, Watch, check_training, run_training
-from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, open_data
-from cnnfast.detection.data import InstanceDataset
-from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, default_sizes
+from cnnfast.cli.segment.data import SYNTHETIC, DataOptions, classes_of, open_data
+from cnnfast.models.instance_segmentation.architectures import ModelSettings, default_sizes
 from cnnfast.models.instance_segmentation.model_files import check_model_path
 from cnnfast.models.instance_segmentation.training import Recipe, SegmentationOptions, train_segmentation
 
-_OBJECT = "object"
 _SHOWN = ("loss_mask", "loss_mask_bins")
 
 
@@ -119,15 +116,6 @@ def run(options: Options) -> int:
         )
 
     return run_training(options, description, steps, train, terms=_SHOWN)
-
-
-def classes_of(data: InstanceDataset, kind: str) -> tuple[list[str], list[int]]:
-    """Names and numbers of the classes that a kind of network tells apart."""
-    if kind in CLASSLESS:
-        return [_OBJECT], [1]
-    names = list(data.categories)
-    numbers: Any = getattr(data, "category_ids", None)
-    return names, list(range(1, len(names) + 1)) if numbers is None else list(numbers.values())
 
 
 def check_options(options: Options) -> None:
