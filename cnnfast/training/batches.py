@@ -10,16 +10,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class TrainingBatches(Sampler[list[tuple[int, int]]]):
-    """Keys of training examples, batch by batch, those of every epoch in a new order.
+    """Keys of training examples, batch by batch, in a new order in every epoch.
 
     A key is (number of the example since the beginning of training, its index). Step s of N processes with batches of B
-    takes the examples s N B to (s + 1) N B, process r every N-th from r on. So N processes see together what one
-    process with batches of N B sees, and a run that is taken up at step s sees what the unbroken one does.
+    takes the examples s N B to (s + 1) N B; process r takes every N-th of them, beginning with the r-th. So N processes
+    together see the same examples as one process with batches of N B, and a run that is resumed at step s sees the same
+    as one that was never interrupted.
 
     Args:
         examples: how many there are.
         batch_size: B, of each process.
-        steps: number of all steps.
+        steps: number of all steps, those before `start` included.
         start: first step.
         seed: of the orders.
         rank: r.
@@ -48,8 +49,8 @@ class TrainingBatches(Sampler[list[tuple[int, int]]]):
         self._seed, self._rank, self._processes = seed, rank, processes
 
     def __len__(self) -> int:
-        """Number of all steps, those before the first one included."""
-        return self._steps
+        """Number of batches."""
+        return max(0, self._steps - self._start)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """From the first step to the last."""
@@ -74,13 +75,13 @@ def training_loader(
     workers: int = 0,
     seed: int = 0,
 ) -> DataLoader[Any]:
-    """The batches of a data set, read by other processes; the random numbers of this one are left alone.
+    """A loader of the batches; the state of torch's global random generator is not changed.
 
     Args:
         dataset: of examples by their keys.
         batches: which keys come when.
         collate: examples to a batch.
-        workers: processes that read; 0 for this one.
+        workers: processes that read; with 0 this one does.
         seed: of the random numbers of these processes.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -77,7 +77,7 @@ class TrainingFiles:
             self._task.save(training.network, self._options.out, settings)
 
     def _write(self, training: Training, optimizer: torch.optim.Optimizer, must: bool) -> None:
-        """A full disk, say, must not end hours of training: say it once, go on, and try again next time."""
+        """Writes checkpoint and network; an error such as a full disk is logged once and tried again next time."""
         try:
             if self._options.checkpoint is not None:
                 state = {"state_dict": training.state_dict(), "optimizer_states": [optimizer.state_dict()]}
