@@ -61,22 +61,23 @@ class Run:
 
     def __init__(self, name: str, options: argparse.Namespace, deadline: float) -> None:
         self.name, self.options, self.deadline = name, options, deadline
-        self.roofline = measure_roofline(device=options.device)
+        listed = families.cases(name, options.device, options.quick)
+        self._cases = [case for case in listed if options.cases in case.name]
+        self.roofline = measure_roofline(["float32", *(case.dtype for case in self._cases)], options.device)
         self.left_out = 0
         self.records = list(self._measure())
 
     def _measure(self) -> Iterator[dict[str, Any]]:
         options = self.options
         effort = QUICK if options.quick else GPU if options.device == "cuda" else Effort()
-        listed = [c for c in families.cases(self.name, options.device, options.quick) if options.cases in c.name]
         made = {}
-        headlines = len({case.group for case in listed})
-        for place, case in enumerate(by_importance(listed)):
+        headlines = len({case.group for case in self._cases})
+        for place, case in enumerate(by_importance(self._cases)):
             if place >= headlines and time.monotonic() > self.deadline:
                 self.left_out += 1
                 continue
             made[case.name] = self._show(measure(case, self.roofline, effort))
-        yield from (made[case.name] for case in listed if case.name in made)
+        yield from (made[case.name] for case in self._cases if case.name in made)
         yield from map(self._show, families.runs(self.name, self.roofline, options.quick, options.cases))
 
     def _show(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def machine(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Name, versions and limits of the machine, for every record."""
     device, threads = request.config.getoption("--device"), request.config.getoption("--threads")
-    return metadata(device) | {"machine": machine_name(threads, device), "roofline": measure_roofline(device=device)}
+    items = [item for item in request.session.items if "machine" in getattr(item, "fixturenames", ())]
+    dtypes = [request.config.stash[_LISTED][item.callspec.params["prepared"]].dtype for item in items]
+    return metadata(device) | {"machine": machine_name(threads, device), "roofline": measure_roofline(dtypes, device)}
 
 
 @pytest.fixture(scope="session")

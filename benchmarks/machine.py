@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,6 @@ import cnnfast
 from benchmarks.case import Work, matmul_precision, torch_dtype
 
 _SIZES = {"cpu": (768, 1536, 2304), "cuda": (4096, 8192)}
-_DTYPES = {
-    "cpu": ("float32", "float64", "bfloat16"),
-    "cuda": ("float32", "float64", "bfloat16", "float16", "tf32"),
-}
 _STREAM_BYTES = 1 << 28
 
 
@@ -72,14 +68,14 @@ def read_bandwidth(seconds: float = 0.4, device: str = "cpu") -> float:
     return _STREAM_BYTES / _best(source.sum, seconds, device)
 
 
-def measure_roofline(dtypes: tuple[str, ...] | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Peak FLOP/s of every dtype (default: those that the device's families use), and the larger of two bandwidths.
+def measure_roofline(dtypes: Iterable[str] = ("float32",), device: str = "cpu") -> dict[str, Any]:
+    """Peak FLOP/s of every dtype, each once, and the larger of two bandwidths.
 
     The larger one of copying and reading, because a bound that a kernel could beat would be none.
     """
     copied, read = copy_bandwidth(device=device), read_bandwidth(device=device)
     return {
-        "flops_per_s": {name: peak_flops(name, device=device) for name in dtypes or _DTYPES[device]},
+        "flops_per_s": {name: peak_flops(name, device=device) for name in dict.fromkeys(dtypes)},
         "bytes_per_s": max(copied, read),
         "copy_bytes_per_s": copied,
         "read_bytes_per_s": read,

@@ -30,9 +30,8 @@ def write(results: Path = RESULTS, readme: Path = FOLDER / "README.md", front: P
     written = [path for path in (draw(document, results) for document in documents) if path is not None]
     sections = []
     for document in documents:
-        image = (
-            f"\n\n![{document['machine']}](results/{document['machine']}.svg)" if "gram" in document["suites"] else ""
-        )
+        name = f"{document['machine']}.svg"
+        image = f"\n\n![{document['machine']}](results/{name})" if (results / name).is_file() else ""
         sections.append(render(document) + image)
     for path, markers, content in (
         (readme, _DETAILS, "\n\n".join(sections)),

@@ -49,7 +49,7 @@ def tiny(group, label):
 def tiny_family(monkeypatch):
     listed = [tiny("a", "1"), tiny("a", "2"), tiny("b", "1"), tiny("b", "2")]
     monkeypatch.setattr(families, "cases", lambda *_: listed)
-    monkeypatch.setattr(program, "measure_roofline", lambda **_: {"flops_per_s": {"float32": 1.0}, "bytes_per_s": 1.0})
+    monkeypatch.setattr(program, "measure_roofline", lambda *_: {"flops_per_s": {"float32": 1.0}, "bytes_per_s": 1.0})
     return listed
 
 
@@ -97,7 +97,7 @@ def test_operators_on_a_gpu(fake_gpu, monkeypatch, tmp_path, capsys):
     (document,) = results.load(tmp_path)
     assert document["machine"] == "some-gpu-100" and list(document["suites"]) == list(families.names_on("cuda"))
     for suite in document["suites"].values():
-        assert suite["metadata"]["gpu"] == "Some GPU 100" and set(suite["roofline"]["flops_per_s"]) >= {"tf32"}
+        assert suite["metadata"]["gpu"] == "Some GPU 100" and suite["roofline"]["flops_per_s"]["float32"] > 0
         for case in suite["cases"]:
             assert case["results"]["cnnfast"]["status"] == case["results"]["eager"]["status"] == "ok"
             assert case["new_memory_s"] == 0
