@@ -53,7 +53,7 @@ class LiveLine:
             self._live.stop()
 
     def _skip(self, share: float) -> None:
-        """Takes note of a share that was done before."""
+        """Start from a share that an earlier run has done."""
         self._shown = int(10 * share)
 
     def _show(self, share: float, line: str) -> None:

@@ -29,7 +29,7 @@ class StepReporter(LiveLine):
         self._skip(done / self._total)
 
     def update(self, done: float, text: str) -> None:
-        """Takes note of finished steps, fractions allowed, and of what to say about the last one."""
+        """Show the number of finished steps, fractions allowed, and a text about the last one."""
         rate = (done - self._before) / max(time.monotonic() - self._time, 1e-9)
         left = format_seconds((self._total - done) / rate) if rate > 0 else "?"
         line = f"{int(done)}/{self._total}  {text}  {rate:.3g} {self._unit}/s  ETA {left}"

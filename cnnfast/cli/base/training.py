@@ -70,7 +70,7 @@ class Watch:
         self._reporter, self._terms = reporter, terms
 
     def __call__(self, progress: Progress) -> bool:
-        """Takes note of a step; returns whether a signal has asked to stop."""
+        """Record a step; returns whether a signal has asked to stop."""
         if self.last is None:
             self._reporter.begin(progress.step - 1)
         self.last = progress

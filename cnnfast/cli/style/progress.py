@@ -21,7 +21,7 @@ class Reporter(LiveLine):
         self._level, self._level_begin = 0, (0, 0.0)
 
     def update(self, progress: RunProgress) -> None:
-        """Takes note of one iteration."""
+        """Show one more iteration."""
         done = self._share_done(progress)
         if self._begin is None:  # the first iteration of a resumed run is not the first of all
             share = self._share_done(progress, before=1)

@@ -42,7 +42,7 @@ class Session:
     _failed: set[Path] = field(default_factory=set)
 
     def __call__(self, progress: RunProgress) -> None:
-        """Takes note of an iteration; raises KeyboardInterrupt when a signal has asked to stop."""
+        """Record an iteration; raises KeyboardInterrupt when a signal has asked to stop."""
         self.last = progress
         self._count += 1
         self.history.append([progress.level, progress.iteration, progress.loss])
