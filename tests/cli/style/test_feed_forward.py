@@ -248,6 +248,9 @@ class TestTrain:
             (["--resume", "sample.png"], "expected a checkpoint of its own, got sample.png"),
             (["--resume", "none.pt"], "none.pt"),
             (["--style-strength", 0], "positive style_strength"),
+            (["--image-size", 4], "expected image_size of at least"),
+            (["--style-size", 4], "expected a style of at least"),
+            (["--weights", "vgg19"], "expected vgg19 weights on this machine, got none"),
             (["--seed", -1], "--seed: expected a number"),
         ],
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from cnnfast._errors import InputError
 from cnnfast._options import option
 from cnnfast.features.choice import build_extractor, network_kind
 from cnnfast.features.vgg import VGGFeatures
@@ -150,6 +151,7 @@ def train_fast_style(
         with torch.random.fork_rng([]):
             torch.manual_seed(chosen.seed)
             network = TransformerNet()
+    _check_sizes(chosen.image_size, target, network, features)
     trained = network.train().requires_grad_(True)
 
     def build(steps: int) -> StyleTraining:
@@ -191,6 +193,17 @@ def _check(options: FastStyleOptions, network: TransformerNet | JohnsonNet | Non
         raise TypeError(f"train_fast_style: expected network a TransformerNet or JohnsonNet, got {got}")
     if options.out is not None:
         check_model_path(options.out, "transformer" if network is None else network.kind)
+
+
+def _check_sizes(side: int, style: Tensor, network: TransformerNet | JohnsonNet, features: nn.Module) -> None:
+    """Refuse crops and a style that are smaller than the networks take."""
+    least = getattr(features, "minimum_size", 1)
+    smallest = max(least, network.minimum_size)
+    if side < smallest:
+        raise InputError(f"train_fast_style: expected image_size of at least {smallest} for its networks, got {side}")
+    height, width = style.shape[1:]
+    if min(height, width) < least:
+        raise InputError(f"train_fast_style: expected a style of at least {least} px, got {width}x{height} px")
 
 
 def _features(
