@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cnnfast._options import option
+from cnnfast._options import option, options_of
 
 PRECISIONS = ("auto", "bf16", "none", "bfloat16", "float32")
 """Mixed precision: where the hardware is fast at it, always, never; bfloat16 and float32 are bf16 and none."""
@@ -42,7 +42,7 @@ class TrainingOptions:
         default="auto",
         choices=("auto", "float32", "bfloat16"),
     )
-    workers: int = option("processes that read pictures", default=2)
+    workers: int = option("processes that read pictures", default=2, minimum=0)
     checkpoint: Path | None = option("file to continue from; default: OUTPUT.checkpoint.pt", default=None)
     checkpoint_every: int = option("steps between checkpoints, and copies of the output", default=500, minimum=1)
     resume: Path | None = option("checkpoint to continue, with the options of its run", default=None)
@@ -69,12 +69,11 @@ class TrainingOptions:
         Raises:
             ValueError: names the option, what it wants and what it got.
         """
-        for name in ("epochs", "batch_size", "checkpoint_every", "log_every", "devices", "nodes", "max_steps"):
+        least = {item.name: facts.minimum for item, facts in options_of(type(self))} | {"log_every": 1}
+        for name, minimum in least.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{function}: expected {name} of at least 1, got {value}")
-        if self.workers < 0:
-            raise ValueError(f"{function}: expected workers of at least 0, got {self.workers}")
+            if minimum is not None and value is not None and value < minimum:
+                raise ValueError(f"{function}: expected {name} of at least {minimum}, got {value}")
         for name, allowed in (("amp", PRECISIONS), ("log_format", LOG_FORMATS)):
             if getattr(self, name) not in allowed:
                 got = getattr(self, name)

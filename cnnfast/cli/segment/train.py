@@ -25,7 +25,7 @@ class Options(SegmentationOptions, TrainingCommand, DataOptions):
     model: str = option(
         "maskrcnn-omn or maskrcnn (Mask R-CNN with object masks, or its own), rpn-omn (segment proposals), mnc-omn or "
         "mnc (cascades)",
-        default="maskrcnn-omn",
+        default=ModelSettings.kind,
         after="objects",
     )
     backbone: str = option(
@@ -37,14 +37,15 @@ class Options(SegmentationOptions, TrainingCommand, DataOptions):
         "file to start from: torchvision's ResNet, VGG-16 or Mask R-CNN, or a network of ours", default=None
     )
     preprocessing: str = option(
-        "input convention of a VGG-16, as torchvision or caffe; default: the cascade's own", default=""
+        "input convention of a VGG-16, as torchvision or caffe; default: the cascade's own",
+        default=ModelSettings.preprocessing,
     )
     frozen: bool | None = option(
         "keep batch norms and the first stages of the backbone as they are; default: with --weights", default=None
     )
-    truncation: int = option("R: largest distance of object masks, in cells", default=9)
-    bins: int = option("K: bins of the distances of object masks", default=5)
-    stages: int = option("3 or 5, of cascades", default=5)
+    truncation: int = option("R: largest distance of object masks, in cells", default=ModelSettings.R)
+    bins: int = option("K: bins of the distances of object masks", default=ModelSettings.K)
+    stages: int = option("3 or 5, of cascades", default=ModelSettings.stages)
     min_size: int | None = option(
         "short side of pictures becomes this many px; default: 800, cascades 600, synthetic: as is",
         default=None,
@@ -53,14 +54,15 @@ class Options(SegmentationOptions, TrainingCommand, DataOptions):
     max_size: int | None = option(
         "unless the long side exceeds this many; default: 1333, cascades 1000", default=None, minimum=1
     )
-    optimizer: str = option("sgd or adamw", default="sgd", after="batch_size")
-    lr: float | None = option("learning rate; default: 0.00125 a picture (sgd), 0.0002 (adamw)", default=None)
-    weight_decay: float = option("of weights, not of biases and norms", default=5e-4)
+    optimizer: str = option("sgd or adamw", default=Recipe.optimizer, after="batch_size")
+    lr: float | None = option("learning rate; default: 0.00125 a picture (sgd), 0.0002 (adamw)", default=Recipe.lr)
+    weight_decay: float = option("of weights, not of biases and norms", default=Recipe.weight_decay)
     schedule: str = option(
-        "of the learning rate: step (a tenth after 80 % and 95 % of steps), cosine, constant", default="step"
+        "of the learning rate: step (a tenth after 80 % and 95 % of steps), cosine, constant",
+        default=Recipe.schedule,
     )
-    warmup: int = option("steps over which the learning rate rises", default=0)
-    flip: bool = option("mirror half of the pictures", default=True)
+    warmup: int = option("steps over which the learning rate rises", default=Recipe.warmup)
+    flip: bool = option("mirror half of the pictures", default=Recipe.flip)
 
     @property
     def recipe(self) -> Recipe:

@@ -68,12 +68,10 @@ class FastStyleOptions(TrainingOptions):
     seed: int = option("of the network's first weights and of the crops", default=42)
 
     def check(self, function: str) -> None:
-        """As the base, and the side of the crops and the learning rate."""
+        """As the base, and the learning rate."""
         super().check(function)
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"{function}: expected a positive lr, got {self.lr}")
-        if self.image_size < 1:
-            raise ValueError(f"{function}: expected image_size of at least 1, got {self.image_size}")
 
 
 def train_fast_style(
