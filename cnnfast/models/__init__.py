@@ -2,8 +2,8 @@
 
 Example:
     >>> import cnnfast.models
-    >>> cnnfast.features.choice.STYLE_LAYERS[0]
-    'relu1_1'
+    >>> cnnfast.models.style.stylize.__name__
+    'stylize'
 """
 
 from __future__ import annotations

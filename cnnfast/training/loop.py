@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cnnfast._errors import DivergedError, MissingPackageError
+from cnnfast._errors import DivergedError, InputError, MissingPackageError
 from cnnfast._extension import default_device, fast_dtype
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles
@@ -46,9 +46,13 @@ def fit(training: Training, task: Task, options: TrainingOptions, files: Trainin
         files: written on the way.
 
     Raises:
-        RuntimeError: the loss was NaN or infinite too often in a row.
+        InputError: more GPUs are asked for than this machine has.
+        DivergedError: the loss was NaN or infinite too often in a row.
     """
     device = choose_device(options.device)
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and options.devices > gpus:
+        raise InputError(f"{task.function}: expected devices of at most {gpus}, the GPUs here, got {options.devices}")
     one = device.type == "cuda" and options.devices == 1 and device.index is not None
     several = "ddp_find_unused_parameters_true" if task.find_unused else "ddp"
     with _quiet(), torch.enable_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -12,7 +13,9 @@ pytest.importorskip("lightning_fabric")
 
 from torch.utils.data import Dataset
 
+from cnnfast._errors import InputError
 from cnnfast.training.files import read_checkpoint
+from cnnfast.training.loop import fit
 from cnnfast.training.options import TrainingOptions
 from cnnfast.training.run import run as train
 from cnnfast.training.step import Training
@@ -106,6 +109,11 @@ class TestSteps:
             run(Line(60, bad=range(6, 60)), tmp_path)
         counters = torch.load(tmp_path / "run.pt", weights_only=True)["state_dict"]["counters"]
         assert counters.tolist()[0] in (5, 10, 15, 20)
+
+    def test_more_gpus_than_there_are(self):
+        options = TrainingOptions(device="cuda", devices=torch.cuda.device_count() + 1)
+        with pytest.raises(InputError, match="train_line: expected devices of at most"):
+            fit(Line(1), SimpleNamespace(function="train_line"), options, None)
 
     def test_resume(self, tmp_path):
         whole = [p.loss for p in run(Line(12))]

@@ -36,7 +36,7 @@ class DataOptions:
     data: str = argument("folder of a data set (COCO: of its pictures), or the word synthetic")
     format: str = option("auto, coco, voc, sbd, cityscapes or synthetic", default="auto", choices=FORMATS)
     annotations: Path | None = option("JSON file of a data set in COCO's format", default=None)
-    split: str | None = option("part of the data set, as train or val", default="train")
+    split: str = option("part of the data set, as train or val", default="train")
     pictures: int = option("number of synthetic pictures", default=256, minimum=1)
     side: int = option("of synthetic pictures, in px", default=96)
     objects: int = option("in each synthetic picture", default=2)
@@ -81,7 +81,6 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
         InputError: it cannot be read; the message names the file.
     """
     kind = options.kind
-    split = options.split or "train"
     if kind == "coco":
         if options.annotations is None:
             raise InputError("--annotations: expected the JSON file of a data set in COCO's format, got none")
@@ -89,12 +88,12 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
     if options.annotations is not None:
         raise InputError(f"--annotations: expected it with --format coco alone, got it with {kind}")
     if kind == "voc":
-        return VOCInstances(options.data, split)
+        return VOCInstances(options.data, options.split)
     if kind == "sbd":
-        return SBDInstances(options.data, split)
+        return SBDInstances(options.data, options.split)
     if kind == CITYSCAPES:
-        return CityscapesInstances(options.data, split, crowd=crowd)
-    seed = 0 if split == "train" else _OTHER_SEEDS
+        return CityscapesInstances(options.data, options.split, crowd=crowd)
+    seed = 0 if options.split == "train" else _OTHER_SEEDS
     return SyntheticInstances(options.pictures, seed=seed, size=options.side, objects=options.objects)
 
 

@@ -28,7 +28,7 @@ from cnnfast.models.instance_segmentation.object_masks.decoding import choose_de
 class Options(DeviceOptions, MaskOptions, DataOptions, ModelFile):
     """Of the command; see `cnnfast._options`."""
 
-    split: str | None = option("part of the data set, as train or val", default="val")
+    split: str = option("part of the data set, as train or val", default="val")
     pictures: int = option("number of synthetic pictures", default=64, minimum=1)
     limit: int | None = option("only the first so many pictures", default=None, minimum=1, after="objects")
     results: Path | None = option(

@@ -45,9 +45,7 @@ class Options(PictureFormatOptions, PicturesOutput):
     tile: str = option(
         "rows to evaluate at a time, with the same result: auto (where memory is short), off, N", default="auto"
     )
-    dtype: str = option(
-        "of the convolutions: auto, float32 or bfloat16", default="float32", choices=("auto", "float32", "bfloat16")
-    )
+    dtype: str = option("of the convolutions: auto, float32 or bfloat16", default="float32", choices=tuple(_DTYPES))
     skip_existing: bool = option("leave pictures alone whose output is there already", default=False, after="ending")
 
 
