@@ -44,6 +44,25 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def _extra_of(package: str) -> str:
+    return required_packages().get(_DISTRIBUTIONS.get(package, _normalized(package)), "")
+
+
+def missing_package(wanted_by: str, package: str, purpose: str = "") -> MissingPackageError:
+    """The error of a package that is not installed, with the command that installs it.
+
+    Example:
+        >>> from cnnfast._rooms import missing_package
+        >>> print(missing_package("load_image", "Pillow"))
+        load_image: expected the package Pillow, got none; install it with: pip install 'cnnfast[models]'
+    """
+    extra = _extra_of(package)
+    cure = f"'cnnfast[{extra}]'" if extra else package
+    wanted = f"{package} {purpose}".strip()
+    message = f"{wanted_by}: expected the package {wanted}, got none; install it with: pip install {cure}"
+    return MissingPackageError(message, name=package)
+
+
 def import_room(name: str) -> ModuleType:
     """A module of ours.
 
@@ -59,13 +78,9 @@ def import_room(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extra = required_packages().get(_DISTRIBUTIONS.get(package, _normalized(package)))
-        if not extra:
+        if not _extra_of(package):
             raise
-        raise MissingPackageError(
-            f"{name}: expected the package {package}, got none; install it with: pip install 'cnnfast[{extra}]'",
-            name=package,
-        ) from error
+        raise missing_package(name, package) from error
 
 
 def lazy_names(

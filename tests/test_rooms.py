@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnfast._rooms import import_room
+from cnnfast._rooms import import_room, missing_package
 
 
 @pytest.fixture
@@ -28,6 +28,14 @@ def test_package_of_an_extra(rooms):
 def test_other_packages_are_our_own_fault(rooms):
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         import_room("wants_other")
+
+
+def test_cure_of_a_missing_package():
+    assert str(missing_package("f", "PIL", "to draw")).endswith("pip install 'cnnfast[models]'")
+    error = missing_package("f", "no-such-package")
+    assert (
+        str(error) == "f: expected the package no-such-package, got none; install it with: pip install no-such-package"
+    )
 
 
 def test_command_line_starts_without_torchvision():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-_PACKAGES = ("typer", "rich")
+from cnnfast._errors import MissingPackageError
+from cnnfast._rooms import import_room
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,8 +16,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes those of the process.
 
     Returns:
-        Exit status: 0 done, 1 a fault of the program, 2 a wrong call or input, 130 stopped by Ctrl-C or SIGTERM. Errors
-        are one line on stderr; ``--debug`` shows the traceback.
+        Exit status: 0 done, 1 a fault of the program, 2 a wrong call or input, 130 stopped by Ctrl-C or SIGTERM. A
+        wrong call or input is one line on stderr, with ``--debug`` after a traceback, which a fault always has.
 
     Example:
         >>> from cnnfast.cli import main
@@ -24,13 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     try:
-        from cnnfast.cli.app import run
-    except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] not in _PACKAGES:
-            raise
-        print(
-            f"cnnfast: the command line needs the package {error.name}; install it with: pip install 'cnnfast[cli]'",
-            file=sys.stderr,
-        )
+        app = import_room("cnnfast.cli.app")
+    except MissingPackageError as error:
+        print(f"cnnfast: {error}", file=sys.stderr)
         return 2
-    return run(sys.argv[1:] if argv is None else argv)
+    status: int = app.run(sys.argv[1:] if argv is None else argv)
+    return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from cnnfast._errors import MissingPackageError
+from cnnfast._rooms import missing_package
 
 
 def coco_masks(function: str) -> ModuleType:
@@ -16,8 +16,5 @@ def coco_masks(function: str) -> ModuleType:
     try:
         import pycocotools.mask
     except ImportError as error:
-        raise MissingPackageError(
-            f"{function}: expected the package pycocotools, got none; install it with: pip install 'cnnfast[train]'",
-            name="pycocotools",
-        ) from error
+        raise missing_package(function, "pycocotools") from error
     return pycocotools.mask

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnfast._errors import InputError, MissingPackageError
+from cnnfast._errors import InputError
+from cnnfast._rooms import missing_package
 
 
 class ImageError(InputError):
@@ -17,10 +18,7 @@ def check_pillow(function: str) -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise MissingPackageError(
-            f"{function}: expected the package Pillow to read and write pictures, got none; "
-            "install it with: pip install 'cnnfast[models]'"
-        ) from error
+        raise missing_package(function, "Pillow", "to read and write pictures") from error
 
 
 def check_picture(function: str, image: object, channels: tuple[int, ...] = (3,), *, name: str = "image") -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import MissingPackageError
+from cnnfast._rooms import missing_package
 from cnnfast.images.errors import ImageError, check_picture, check_pillow
 
 _FORMATS = {
@@ -129,7 +129,4 @@ def _import_writer(package: str, kind: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise MissingPackageError(
-            f"save_image: expected the package {package} to write 16-bit {kind}, got none; "
-            "install it with: pip install 'cnnfast[models]'"
-        ) from error
+        raise missing_package("save_image", package, f"to write 16-bit {kind}") from error

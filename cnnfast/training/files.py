@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from cnnfast._checkpoint import check_settings, read_plain, save_checkpoint
-from cnnfast._errors import InputError, MissingPackageError
+from cnnfast._errors import InputError
+from cnnfast._rooms import missing_package
 from cnnfast.training.options import TrainingOptions
 from cnnfast.training.step import Progress, Training
 from cnnfast.training.task import Task
@@ -103,7 +104,4 @@ def _open_log(function: str, options: TrainingOptions) -> Any:
     try:
         return TensorBoardLogger(options.log_dir, name="")
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"{function}: expected the package tensorboard for its log, got none; "
-            "install it with: pip install 'cnnfast[train]'"
-        ) from error
+        raise missing_package(function, "tensorboard", "for its log") from error

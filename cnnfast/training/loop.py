@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cnnfast._errors import DivergedError, InputError, MissingPackageError
+from cnnfast._errors import DivergedError, InputError
 from cnnfast._extension import default_device, fast_dtype
+from cnnfast._rooms import missing_package
 from cnnfast.training.batches import TrainingBatches, training_loader
 from cnnfast.training.files import TrainingFiles
 from cnnfast.training.options import TrainingOptions
@@ -23,9 +24,7 @@ from cnnfast.training.task import Task
 try:
     from lightning_fabric import Fabric
 except ImportError as error:
-    raise MissingPackageError(
-        "training: expected the package lightning-fabric, got none; install it with: pip install 'cnnfast[train]'"
-    ) from error
+    raise missing_package("training", "lightning-fabric") from error
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import InputError, MissingPackageError
+from cnnfast._errors import InputError
+from cnnfast._rooms import missing_package
 
 
 class WeightsError(InputError):
@@ -118,10 +119,7 @@ def safetensors_for(function: str) -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise MissingPackageError(
-            f"{function}: expected the package safetensors for files of this ending, got none; "
-            "install it with: pip install 'cnnfast[models]'"
-        ) from error
+        raise missing_package(function, "safetensors", "for files of this ending") from error
     return safetensors.torch
 
 
@@ -148,11 +146,7 @@ def _import(package: str, function: str, path: Path) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as error:
-        name = package.partition(".")[0]
-        raise MissingPackageError(
-            f"{function}: expected the package {name} to read {path.name}, got none; "
-            "install it with: pip install 'cnnfast[models]'"
-        ) from error
+        raise missing_package(function, package.partition(".")[0], f"to read {path.name}") from error
 
 
 def _read_torch(path: Path, _: Any) -> TensorFile:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import InputError, MissingPackageError
+from cnnfast._errors import InputError
+from cnnfast._rooms import missing_package
 
 _PLOTS = (".png", ".pdf", ".svg")
 
@@ -33,9 +34,7 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise MissingPackageError(
-            "--plot: expected the package matplotlib, got none; install it with: pip install 'cnnfast[cli]'"
-        ) from error
+        raise missing_package("--plot", "matplotlib") from error
 
 
 def plot_history(path: Path, history: list[list[float]], label: str = "relative loss") -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnfast._errors import MissingPackageError
+from cnnfast._rooms import missing_package
 from cnnfast.detection.data.base import (
     AnnotationError,
     InstanceDataset,
@@ -204,7 +204,5 @@ def _matlab_reader() -> Any:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingPackageError(
-            "SBDInstances: expected the package scipy, got none; install it with: pip install 'cnnfast[models]'"
-        ) from error
+        raise missing_package("SBDInstances", "scipy") from error
     return loadmat

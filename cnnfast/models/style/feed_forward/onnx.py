@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import MissingPackageError
+from cnnfast._rooms import missing_package
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet
 
@@ -102,6 +102,4 @@ def check_onnx() -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingPackageError(
-            f"export_onnx: expected the package {error.name}, got none; install it with: pip install 'cnnfast[export]'"
-        ) from error
+        raise missing_package("export_onnx", (error.name or "onnx").partition(".")[0]) from error
