@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -85,4 +86,16 @@ def training_loader(
         seed: of the random numbers of these processes.
     """
     generator = torch.Generator().manual_seed(seed)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=generator)
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        generator=generator,
+        worker_init_fn=_ignore_ctrl_c,
+    )
+
+
+def _ignore_ctrl_c(_worker: int) -> None:
+    """A terminal sends Ctrl-C to the workers too, but the training still needs a batch, and ends them itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -62,8 +62,8 @@ def fit(training: Training, task: Task, options: TrainingOptions, files: Trainin
             strategy=several if options.processes > 1 else "auto",
             precision="32-true",
         )
-        fabric.launch()
         try:
+            fabric.launch()
             loop = _Loop(fabric, training, task, files, precision_for(options.amp, device))
             loop.run(_loader(training, task, options, fabric.global_rank))
         except KeyboardInterrupt:

@@ -61,13 +61,14 @@ class Watch:
     Args:
         reporter: told of every step.
         terms: of the loss, to be shown beside it.
+        first: whether it is called after every step, as in the first of several processes alone.
     """
 
-    def __init__(self, reporter: StepReporter, terms: Sequence[str]) -> None:
+    def __init__(self, reporter: StepReporter, terms: Sequence[str], *, first: bool = True) -> None:
         self.history: list[list[float]] = []
         self.last: Progress | None = None
         self.stop = False
-        self._reporter, self._terms = reporter, terms
+        self._reporter, self._terms, self._first = reporter, terms, first
 
     def __call__(self, progress: Progress) -> bool:
         """Record a step; returns whether a signal has asked to stop."""
@@ -81,8 +82,8 @@ class Watch:
         return self.stop
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Ends the training after a checkpoint, when called again at once."""
-        if self.stop or self.last is None:
+        """Ends the training after a checkpoint, when called again at once. Other processes wait for the first one."""
+        if self.stop or (self._first and self.last is None):
             raise KeyboardInterrupt
         self.stop = True
 
@@ -132,7 +133,7 @@ def run_training(
     console.print(description, markup=False)
     started = time.monotonic()
     with StepReporter(steps, "steps", console) as reporter:
-        watch = Watch(reporter, terms)
+        watch = Watch(reporter, terms, first=first)
         try:
             with signals_to(watch.on_signal):
                 train(watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -283,6 +284,21 @@ class TestProcesses:
         picture = 255 * torch.rand(1, 3, 24, 32)
         first, second = (load_style_network(f"{name}.pth").network(picture) for name in runs)
         torch.testing.assert_close(first, second, rtol=0, atol=2e-3 * float(first.abs().max()))
+
+    @pytest.mark.parametrize("devices", [1, 2])
+    def test_ctrl_c_in_a_terminal_reaches_all_processes(self, words, environment, tmp_path, devices):
+        """And the first one alone decides: the training ends with a checkpoint."""
+        options = ("--steps", 100_000, "--workers", 2, "--device", "cpu", "--devices", devices)
+        files = ("-o", "out.pth", "--checkpoint-every", 5)
+        command = [sys.executable, "-m", "cnnfast", *words, *options, *files]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        run = subprocess.Popen([str(word) for word in command], env=environment, cwd=tmp_path, **pipes)
+        while not (tmp_path / "out.pth").exists():
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+        assert run.returncode == 130 and not err and "continue with --resume out.checkpoint.pt" in out, (out, err)
 
     def test_kill_9_then_resume(self, words, environment, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
