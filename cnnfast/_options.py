@@ -17,8 +17,8 @@ command line from that. Nothing here needs the command line's packages, so that 
 - A bool with the default False is the flag ``--name``; any other bool (also ``bool | None``) has ``--name/--no-name``.
 - Dataclasses are ``kw_only`` and may inherit. Options are listed as dataclasses order their fields: those of the bases
   first. A subclass may define a field again, to give it another default or help; it keeps its place.
-- A field that a class adds is listed after the one above it in the class, also where that one keeps the place that a
-  base gave it. ``after="other"`` lists it after any other option.
+- A field that a class adds is listed right after the field above it in that class, even if a base class defined that
+  one first. ``after="other"`` lists it after any other option.
 """
 
 from __future__ import annotations

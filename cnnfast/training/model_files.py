@@ -25,8 +25,8 @@ class NetworkKind:
     Attributes:
         family: what networks of this and similar kinds are called in messages.
         build: options and tensors of a file to a network, not yet with these tensors.
-        prefix: that names of tensors may have in files of other programs.
-        unused: endings of the names of tensors that such files have and the network does without.
+        prefix: of the tensors' names in files of other programs.
+        unused: endings of the names of tensors in such files that the network does not have.
     """
 
     family: str

@@ -1,4 +1,4 @@
-"""What a family says about its training: the loss of a step, the optimiser, and what else there is to say."""
+"""What a family says about its training: the loss of a step, the optimiser, and what it adds to the progress."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Training(nn.Module, ABC):
         """Called before every step."""
 
     def describe(self, progress: Progress) -> Progress:
-        """The progress, with what else there is to say."""
+        """The progress of a step, to which a subclass may add."""
         return progress
 
     @property

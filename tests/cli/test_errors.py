@@ -55,12 +55,13 @@ def test_can_user_act(error, users):
 
 
 def test_user_input_converts_what_library_functions_refuse():
-    for error in (ValueError("a"), TypeError("a")):
-        with pytest.raises(InputError, match="a") as caught, user_input():
-            raise error
-        assert caught.value.__cause__ is error
-    with pytest.raises(KeyError), user_input():
-        raise KeyError("a")
+    error = ValueError("a")
+    with pytest.raises(InputError, match="a") as caught, user_input():
+        raise error
+    assert caught.value.__cause__ is error
+    for kind in (KeyError, TypeError):
+        with pytest.raises(kind), user_input():
+            raise kind("a")
     kept = ImageError("a")
     with pytest.raises(ImageError) as caught, user_input():
         raise kept
@@ -114,3 +115,9 @@ class TestBugsInTheWorkAreOurs:
     def test_segment_train(self, cnnfast, monkeypatch, error):
         monkeypatch.setattr("cnnfast.cli.segment.train.train_segmentation", raiser(error))
         assert_fault(cnnfast("segment", "train", "synthetic", "--pictures", 1, "-o", "out.pt"), error)
+
+
+def test_a_wrong_type_in_the_preparation_is_our_fault(cnnfast, sample, monkeypatch):
+    error = TypeError("bug")
+    monkeypatch.setattr("cnnfast.cli.style.texture.plan_texture", raiser(error))
+    assert_fault(cnnfast("texture", sample, "-o", "out.png", "--weights", "random"), error)

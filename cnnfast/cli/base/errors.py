@@ -16,18 +16,19 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 @contextmanager
 def user_input() -> Iterator[None]:
-    """Around the checks of options and files: what library functions refuse there is the user's.
+    """Around the checks of options and files: a ValueError of library functions is the user's there.
 
-    The work itself must be outside, since a ValueError in it is a fault of ours.
+    The work itself must be outside, since a ValueError in it is a fault of ours. A TypeError always is, as the command
+    line gives every value its type.
 
     Raises:
-        InputError: instead of ValueError and TypeError, with the same message.
+        InputError: instead of ValueError, with the same message.
     """
     try:
         yield
     except InputError:
         raise
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(str(error)) from error
 
 
