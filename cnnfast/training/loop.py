@@ -203,8 +203,10 @@ def _gradients_finite(network: nn.Module) -> bool:
 
 def _kill_children(fabric: Fabric) -> None:
     """Ends the processes that Fabric started on this machine, which would wait for this one."""
-    for process in getattr(fabric.strategy.launcher, "procs", ()):
+    processes = getattr(fabric.strategy.launcher, "procs", [])
+    for process in processes:
         process.kill()
+    processes.clear()  # Fabric watches this list, and would kill this process too
 
 
 @contextmanager

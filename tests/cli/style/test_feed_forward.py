@@ -297,7 +297,11 @@ class TestProcesses:
             assert run.poll() is None, run.communicate()
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGINT)
-        out, err = run.communicate(timeout=60)
+        try:
+            out, err = run.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            raise
         assert run.returncode == 130 and not err and "continue with --resume out.checkpoint.pt" in out, (out, err)
 
     def test_kill_9_then_resume(self, words, environment, tmp_path, monkeypatch):
