@@ -107,13 +107,13 @@ _KNOWN_COSTS: WeakKeyDictionary[nn.Module, dict[Hashable, Cost]] = WeakKeyDictio
 
 
 def _cost(extractor: nn.Module) -> Cost:
-    """The cost of an extractor, measured once for each state of it that makes a difference."""
+    """The cost of an extractor, measured once for each configuration of it."""
     stride = getattr(extractor, "stride", 1)
     smallest = max(SMALLEST_PROBE, getattr(extractor, "minimum_size", 1))
     side = -(-smallest // stride) * stride
     weights = [*extractor.parameters(), *extractor.buffers()]
     layout = tuple((weight.dtype, weight.device, weight.shape, weight.stride()) for weight in weights)
-    options = tuple(getattr(extractor, name, None) for name in ("padding", "compute_dtype", "taps"))
+    options = tuple(str(getattr(extractor, name, None)) for name in ("padding", "compute_dtype", "taps"))
     key = (side, layout, options)
     known = _KNOWN_COSTS.setdefault(extractor, {})
     if key not in known:

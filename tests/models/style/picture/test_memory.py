@@ -60,6 +60,16 @@ def test_cost_is_measured_once_for_a_network_and_its_options(vgg, monkeypatch):
     assert len(measured) == 4
 
 
+def test_taps_may_be_a_list():
+    class Exponential(torch.nn.Module):
+        def forward(self, image):
+            return {"a": image.exp()}
+
+    network = Exponential()
+    network.taps = ["a"]
+    assert estimate_memory(network, 64, 64) >= 36 * 64**2
+
+
 def test_a_measured_network_can_be_freed(vgg):
     network = copy.deepcopy(vgg)
     estimate_memory(network, 64, 64)
