@@ -73,5 +73,5 @@ def plan_levels(
     for index, number in enumerate(numbers):
         factor = 2 ** (count - 1 - index)
         step = multiple if factor > 1 else 1
-        plan.append(Level(reduced_size(sample, factor, 1), reduced_size(picture, factor, step), number))
+        plan.append(Level(reduced_size(sample, factor), reduced_size(picture, factor, step), number))
     return plan

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from cnnfast.features.choice import CONTENT_LAYERS, STYLE_LAYERS
 
-STYLE_LOSSES = ("gram", "wasserstein")
-
 
 @dataclass(frozen=True)
 class StylePreset:

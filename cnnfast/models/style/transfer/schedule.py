@@ -62,6 +62,6 @@ def plan_style_levels(
     plan = []
     for index, number in enumerate(iterations_of_levels("stylize", usual, iterations)):
         factor = preset.ratio ** (count - 1 - index)
-        sizes = tuple(reduced_size(size, factor, 1) for size in styles)
-        plan.append(StyleLevel(reduced_size(picture, factor, 1), sizes, number))
+        sizes = tuple(reduced_size(size, factor) for size in styles)
+        plan.append(StyleLevel(reduced_size(picture, factor), sizes, number))
     return plan
