@@ -57,7 +57,7 @@ def check_pair(function: str, x: Tensor, y: Tensor) -> None:
 def pixel_weights(function: str, pixel_weight: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
     """Pixel weights of x [B,C,*P] as [B or 1,R,M] in the accumulation dtype, and whether the result keeps R.
 
-    P is (H,W) or (M,). A weight of shape [B,M], [1,M], [H,W] (shared by the batch), [B,1,*P] or [1,1,*P] is one
+    P is (H,W) or (M,). Weights of shape [B,M], [1,M], [H,W] (shared by the batch), [B,1,*P] or [1,1,*P] are one
     region, whose axis the result drops; [B,R,*P] or [1,R,*P] with R > 1 are R regions. Boolean masks count as 0 and 1.
 
     Raises:
@@ -201,7 +201,7 @@ def reduce_losses(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _as_regions(pixel_weight: Tensor, x: Tensor) -> Tensor | None:
-    """Weight as a view [B or 1,R,*P], None where its shape does not belong to x."""
+    """Pixel weights as a view [B or 1,R,*P], None where their shape does not belong to x."""
     batch, positions, shape = x.shape[0], tuple(x.shape[2:]), tuple(pixel_weight.shape)
     if len(shape) == len(positions) + 2:
         fits = shape[0] in (1, batch) and shape[1] > 0 and shape[2:] == positions

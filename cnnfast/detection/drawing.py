@@ -131,13 +131,13 @@ def _write(picture: Tensor, texts: Sequence[str], corners: Tensor, colours: Sequ
     height, width = picture.shape[1:]
     letter = max(_SMALLEST_LETTER, round(min(height, width) / _PIXELS_PER_LETTER))
     font = ImageFont.load_default(letter)
-    # torchvision writes a label inside its box. To have it above the box and within the picture, each label gets a box
-    # without area of its own: the text begins one pixel from it, on a background one pixel larger than the text.
+    # torchvision writes a label inside its box. To place it above the object and within the picture, each label gets an
+    # empty box at its own place: the text begins one pixel from it, with a background one pixel larger.
     extent = torch.tensor([font.getbbox(text) for text in texts]).long()
     above = corners - torch.stack([torch.zeros_like(extent[:, 3]), extent[:, 3] + 3], 1)
     inside = torch.minimum(above, torch.tensor([width, height]) - 3 - extent[:, 2:])
     place = torch.maximum(inside, -extent[:, :2])
-    same_font = io.BytesIO(font.font_bytes)  # type: ignore[union-attr]  # by itself torchvision has it in one size only
+    same_font = io.BytesIO(font.font_bytes)  # type: ignore[union-attr]  # torchvision's default font has one size only
     return draw_bounding_boxes(
         picture,
         place.repeat(1, 2),

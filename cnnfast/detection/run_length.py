@@ -1,4 +1,4 @@
-"""The one import of pycocotools."""
+"""The import of pycocotools' run lengths, with an error that says how to install the package."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def vgg16_c5(weights: VGGWeights | None = None, *, freeze: bool | None = None) -
 
     Args:
         weights: of the convolutions, with their input convention.
-        freeze: whether conv1 and conv2 are kept as they are; None: if there are weights.
+        freeze: whether conv1 and conv2 are frozen; None: if weights are given.
 
     Returns:
         A module with ``out_channels`` and ``preprocessing``.
@@ -63,7 +63,7 @@ def resnet50_c4(weights: Any = None, *, freeze: bool | None = None) -> nn.Module
 
     Args:
         weights: one of torchvision's ``ResNet50_Weights``.
-        freeze: whether the first two stages and all batch norms are kept as they are; None: if there are weights.
+        freeze: whether the first two stages and all batch norms are frozen; None: if weights are given.
 
     Returns:
         A module with ``out_channels`` and ``preprocessing``.
@@ -81,7 +81,7 @@ def resnet50_fpn(weights: Any = None, *, freeze: bool | None = None) -> nn.Modul
 
     Args:
         weights: one of torchvision's ``ResNet50_Weights``.
-        freeze: whether the first two stages and all batch norms are kept as they are; None: if there are weights.
+        freeze: whether the first two stages and all batch norms are frozen; None: if weights are given.
 
     Returns:
         A module with ``out_channels`` and ``preprocessing``.

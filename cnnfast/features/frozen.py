@@ -64,7 +64,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, mode: str) -> Tens
     if mode != "zeros":
         padded = F.pad(x, [margins[1]] * 2 + [margins[0]] * 2, mode)
         if x.is_contiguous(memory_format=torch.channels_last):
-            padded = padded.contiguous(memory_format=torch.channels_last)  # circular padding loses it
+            padded = padded.contiguous(memory_format=torch.channels_last)  # circular padding loses this format
         x, margins = padded, [0, 0]
     if _convolution.takes(x, weight):
         return _convolution.convolution3x3(x, weight, bias, margins[0])

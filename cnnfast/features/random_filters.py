@@ -126,7 +126,7 @@ class RandomFilterFeatures(nn.Module):
         kept = self._spectrum
         if kept is not None and kept[0] == (height, width):
             return kept[1]
-        # Kept for later calls, which may need it for a gradient: so never an inference tensor.
+        # Cached for later calls that may need a gradient, so it must not be an inference tensor.
         with torch.inference_mode(False), torch.no_grad():
             parts = [self._transform(getattr(self, f"filters_{size}"), height, width) for size in self.sizes]
             spectrum = torch.cat(parts, dim=1)

@@ -63,8 +63,8 @@ class VGGFeatures(nn.Module):
 
     A tap ``conv<b>_<i>`` is the convolution before its ReLU, ``relu<b>_<i>`` after it, ``pool<b>`` the pooled block.
     ReLUs work in place, which halves the memory, except after a tapped convolution. On the CPU, in float32 or bfloat16
-    and channels_last, a ReLU that is no tap and the pooling behind it are one operator, whose gradient keeps a byte for
-    each pooled value. Features have the dtype in which they were computed and the memory format of the weights or the
+    and channels_last, a ReLU that is no tap and the pooling after it are one operator, which saves a byte for each
+    pooled value. Features have the dtype in which they were computed and the memory format of the weights or the
     picture (``.to(memory_format=torch.channels_last)``).
 
     Shape:
@@ -298,11 +298,11 @@ class _Pool(nn.Module):
         return self._scaled(pooled)
 
     def takes(self, x: Tensor) -> bool:
-        """Whether `behind_relu` knows x."""
+        """Whether `behind_relu` takes x."""
         return self.kind in ("max", "avg") and _pooling.takes(x)
 
     def behind_relu(self, x: Tensor) -> Tensor:
-        """What `forward` gives for relu(x), which is never in memory."""
+        """The result of `forward` for relu(x), without relu(x) in memory."""
         return self._scaled(_pooling.relu_pool2x2(x, average=self.kind == "avg"))
 
     def _scaled(self, pooled: Tensor) -> Tensor:

@@ -141,9 +141,9 @@ def inverse_distance_transform(
 
     Note:
         Gradients of any order, for B, weight and bias; with "max" that of a pixel goes to one of the largest values.
-        "noisy_or" keeps B below 1 - 1e-6 (halves: 1 - 1e-3, float64: 1 - 1e-12), and logits of "noisy_or" and "max"
-        keep M as far away from 0, those of "max" from 1, too. The bits are the same for every number of threads. Under
-        ``torch.func`` derivatives and forward-mode AD the plain twin answers.
+        "noisy_or" clamps B to at most 1 - eps with eps = 1e-6 (half precision: 1e-3, float64: 1e-12). For logits, M is
+        clamped to at least eps ("noisy_or") or to [eps, 1 - eps] ("max"). The bits are the same for every number of
+        threads. Under ``torch.func`` derivatives and forward-mode AD the plain twin answers.
 
     Source: Hayder, He, Salzmann, Boundary-aware Instance Segmentation, CVPR 2017, section 3.2.
 

@@ -26,7 +26,7 @@ def truncated_distance_transform(
     output: str = "bins",
     zero: str = "edge",
 ) -> Tensor:
-    r"""Distance of every pixel of an object to the nearest pixel that is not of the object, cut off at R.
+    r"""Distance of every pixel of an object to the nearest pixel that is not of the object, truncated at R.
 
     With Q(p) all pixels of p's plane whose value differs from that of p::
 
@@ -37,15 +37,15 @@ def truncated_distance_transform(
 
     Args:
         mask: [...,H,W], bool or any integer dtype; each [H,W] is a plane of its own. Any size may be 0.
-        R: the largest value, >= 1, in units of the spacing. Bins need a whole number up to 255, squared distances in
-            pixels one up to 46340; the other outputs take any number, and all but bins also None: not cut off.
+        R: the largest value, >= 1, in units of the spacing: a whole number up to 255 for bins, up to 46340 for squared
+            distances in pixels, else any number. None does not truncate; bins need an R.
         labels: False: foreground is what is not zero. True: the plane is a label map, 0 is background and every other
             value an object of its own (negative values, too).
         spacing: (sy, sx), distances between rows and between columns.
         border: "none": nothing exists outside the plane, and its edge is no boundary. "background": a frame of
             background pixels surrounds it.
         output: "bins": D. "distance": min(d, R). "squared": min(d^2, R^2). "signed": d in the foreground, and on
-            background minus the distance to the nearest foreground pixel, both cut off at R.
+            background minus the distance to the nearest foreground pixel, both truncated at R.
         zero: where the signed distance is zero. "edge": nowhere, it is the distance to the nearest pixel of the other
             kind; "half": between the two kinds, magnitudes are half a pixel less; "inner": on the outermost layer of
             the object, distances inside are a pixel less. A pixel is the smaller of the two spacings.
@@ -103,7 +103,7 @@ def mask_to_bins(
 
     Args:
         mask: [...,H,W], bool or any integer dtype; each [H,W] is a plane of its own. Any size may be 0.
-        R: distances are cut off there, 1 to 255.
+        R: distance at which they are truncated, 1 to 255.
         K: number of bins, 1 to R.
         labels: whether the planes are label maps, as in `truncated_distance_transform`.
         border: "none" or "background", as there.

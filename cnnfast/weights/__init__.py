@@ -1,7 +1,7 @@
 """Pretrained VGG weights: where they are, what their files contain, which input they expect.
 
 Nothing is downloaded and no code in a file is run. `find_weights` lists what this machine has, `load_vgg` reads any of
-the known kinds of file, `convert_to_safetensors` turns one into a file that knows its own input convention.
+the known kinds of file, `convert_to_safetensors` writes one with its input convention in the metadata.
 """
 
 from cnnfast.weights.architecture import VGG_ARCHITECTURES, vgg_convolution_names, vgg_layer_names

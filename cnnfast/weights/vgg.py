@@ -111,7 +111,7 @@ def load_vgg(path: str | os.PathLike[str], preprocessing: str = "auto") -> VGGWe
     path = Path(path)
     content = read_tensors(path, "load_vgg")
     arch, state = _convolutions(content, f"load_vgg: expected VGG weights in {path}")
-    # The metadata of a converted file say everything, so its SHA-256 need not be computed.
+    # A converted file has all facts in its metadata, so its SHA-256 need not be computed.
     known = None if "preprocessing" in content.metadata else _known_file(path)
     if preprocessing == "auto":
         preprocessing = _preprocessing(path, content.metadata, known)

@@ -29,7 +29,7 @@ CITYSCAPES_CATEGORIES = {
 }
 """Number of each class with instances in Cityscapes' files, and its name."""
 
-# Classes that Cityscapes does not evaluate: what is no part of the scene, and what is too rare.
+# Classes that Cityscapes does not evaluate: unlabelled areas, the ego vehicle, the picture's frame, rare classes.
 _VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
 # The pixels of instance i of class c are 1000 c + i; values below 1000 are classes, here those of groups of objects.
 _FACTOR = 1000

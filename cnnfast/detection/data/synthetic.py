@@ -24,7 +24,7 @@ _CONTRAST = 0.25
 _NOISE = 0.08
 _LEAST_AREA = 100
 _LEAST_VISIBLE = 0.6
-# Of the size, and the logarithm of a factor.
+# Largest shift, as a share of the box's size, and largest logarithm of the factor of its sides.
 _SHIFT = _LOG_SCALE = 0.4
 _ATTEMPTS = 1000
 

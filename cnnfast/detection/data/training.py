@@ -19,7 +19,7 @@ class Scenes(NamedTuple):
     Attributes:
         pictures: [3,H,W] in [0,1], of any sizes.
         targets: boxes [n,4], labels [n] and masks [n,H,W] of each picture.
-        skipped: what was said about each picture that could not be read.
+        skipped: error message of each picture that could not be read.
     """
 
     pictures: list[Tensor]
@@ -44,7 +44,7 @@ class TrainingScenes(TrainingExamples[Scenes]):
         data: the data set.
         flip: whether half of the pictures are mirrored.
         classless: whether all objects are of one class.
-        seed: which half.
+        seed: of the choice of mirrored pictures.
 
     Raises:
         ValueError: none of the pictures can be read, when the first one is asked for.

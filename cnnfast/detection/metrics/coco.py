@@ -313,6 +313,6 @@ def _summary(evaluated: Mapping[str, Any], limits: Sequence[int]) -> dict[str, f
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of the values of classes with objects; pycocotools marks the others with -1."""
+    """Mean over the classes with objects; pycocotools marks the others with -1."""
     present = values[values > -1]
     return float(present.mean()) if present.size else float("nan")

@@ -22,15 +22,13 @@ class MaskToBins(nn.Module):
 
     .. math:: n(p) = \lceil \min(\lceil d(p) \rceil, R) \, K / R \rceil
 
-    where d is the distance to the nearest pixel
-
-    ==============  ==========================================================================
-    convention      of
-    ==============  ==========================================================================
-    exact           the background: `BinsToMask` then restores every mask exactly
-    inner_boundary  the background, or the object's pixels with a 4-neighbour in it (distance 0): corners are rounded
-                    off and objects of a width of two pixels vanish
-    ==============  ==========================================================================
+    ==============  ===================================================================================================
+    convention      the distance d
+    ==============  ===================================================================================================
+    exact           to the nearest background pixel: `BinsToMask` restores every mask exactly
+    inner_boundary  to the nearest pixel of the object's outermost layer, whose own d is 0: corners are rounded off, and
+                    objects that are two pixels wide vanish
+    ==============  ===================================================================================================
 
     Paper:
         Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017, section 3.1.
@@ -40,10 +38,10 @@ class MaskToBins(nn.Module):
         - output: [..., H, W] uint8, 0 where no disc is painted; with one_hot [..., K, H, W] float32.
 
     Args:
-        R: Distance at which the transform is cut off.
+        R: Distance at which the transform is truncated.
         K: Number of bins, at most R.
         convention: See the table.
-        labels: The mask is a map of labels: pixels of another label are background to each other.
+        labels: The mask is a label map: pixels of another label count as background.
         border: "none": nothing exists outside the image; "background": background surrounds it.
         one_hot: Return a channel a bin.
 
@@ -105,7 +103,7 @@ class BinsToMask(nn.Module):
         - output: [..., H + 2 pad, W + 2 pad] bool.
 
     Args:
-        R: Distance at which the transform was cut off.
+        R: Distance at which the transform was truncated.
         K: Number of bins, at most R.
         convention: That of `MaskToBins`.
         pad: Rows and columns added on every side, where discs may reach beyond the bins.

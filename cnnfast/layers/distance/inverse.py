@@ -42,7 +42,7 @@ class InverseDistanceTransform(nn.Module):
 
     Args:
         K: Number of bins, at most R.
-        R: Distance at which the transform was cut off.
+        R: Distance at which the transform was truncated.
         union: See the table.
         pad: Rows and columns added on every side; None for the largest radius, which holds every disc whole.
         learn_weight: Weight and bias are parameters, else constants. Only the sum has them.

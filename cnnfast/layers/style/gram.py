@@ -135,7 +135,7 @@ class StyleLoss(TargetLoss):
             self._relative_weight(features, pixel_weight) if relative else self.weight,
             normalize=self.normalize,
             scale="sum" if relative else self.scale,
-            pixel_weight=self._weight_of(pixel_weight),
+            pixel_weight=self._pixel_weight_of(pixel_weight),
             centered=self.centered,
         )
 
@@ -167,17 +167,18 @@ class StyleLoss(TargetLoss):
             raise ValueError("StyleLoss: expected a target that is not zero everywhere for scale 'relative', got zeros")
         self.target = self._placed(target)
 
-    def _weight_of(self, pixel_weight: Tensor | None) -> Tensor | None:
+    def _pixel_weight_of(self, pixel_weight: Tensor | None) -> Tensor | None:
         return self.pixel_weight if pixel_weight is None else pixel_weight
 
     def _gram(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
-        return gram_matrix(features, self.normalize, pixel_weight=self._weight_of(pixel_weight), centered=self.centered)
+        pixel_weight = self._pixel_weight_of(pixel_weight)
+        return gram_matrix(features, self.normalize, pixel_weight=pixel_weight, centered=self.centered)
 
     def _target_for(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:
         """The target as [B or 1, R, C, C]."""
         assert self.target is not None
-        weight = self._weight_of(pixel_weight)
-        regions = weight.shape[1] if weight is not None and weight.dim() == features.dim() else 1
+        pixel_weight = self._pixel_weight_of(pixel_weight)
+        regions = pixel_weight.shape[1] if pixel_weight is not None and pixel_weight.dim() == features.dim() else 1
         return arguments.loss_target("StyleLoss", self.target, features, regions if regions > 1 else None)
 
     def _relative_weight(self, features: Tensor, pixel_weight: Tensor | None) -> Tensor:

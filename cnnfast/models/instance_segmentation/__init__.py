@@ -1,10 +1,10 @@
 """Instance segmentation with masks that may leave their box, as bins of truncated distances to the object's boundary.
 
-``heads`` holds the object mask networks, ``targets`` and ``losses`` their training, ``windows`` the way between a box
-and the picture. ``mask_rcnn`` is torchvision's Mask R-CNN with such a head, ``rpn_omn`` class-agnostic segment
-proposals, ``mnc`` multi-task network cascades. ``data`` reads data sets, ``training`` trains any of these networks on
-them, ``prediction``, ``drawing`` and ``coco_files`` find and show objects, ``metrics`` and ``evaluation`` measure them.
-All are imported on first use, as are the functions and classes in them.
+``object_masks`` holds the object mask networks: heads, targets, losses, and windows that lead from a box to the picture
+and back. ``omn`` has torchvision's Mask R-CNN with such a head and class-agnostic segment proposals, ``mnc`` multi-task
+network cascades. ``architectures`` builds these networks by name, ``training`` trains them and ``model_files`` stores
+them. ``data``, ``prediction``, ``evaluation`` and ``metrics`` are those of ``cnnfast.detection``. All are imported on
+first use, as are their main functions and classes.
 
 Source: Hayder, He, Salzmann, "Boundary-aware Instance Segmentation", CVPR 2017.
 
@@ -22,7 +22,7 @@ from cnnfast._rooms import lazy_names
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        # Names that users know: rooms of this family, and data sets and metrics, which all detectors share.
+        # Modules of this family, and those of cnnfast.detection that its users need.
         **{room: f".{room}" for room in ("architectures", "mnc", "model_files", "object_masks", "omn", "training")},
         "data": "cnnfast.detection.data",
         "evaluation": "cnnfast.detection.evaluation",

@@ -42,10 +42,10 @@ class CascadeRPN(RegionProposalNetwork):
         in_channels: of the feature maps.
         anchors: anchor boxes.
         min_box_size: px; proposals with a shorter side are dropped.
-        candidates: best boxes of a map before the suppression; None: 12000 in training and 6000 in testing.
-        proposals: most boxes of a picture after it.
-        gradient_in_boxes: whether, in training, proposals have a gradient in the predicted offsets. It clamped to
-            `GRADIENT_LIMIT`; that of the network's own losses is not.
+        candidates: best boxes of a map before non-maximum suppression; None: 12000 in training and 6000 in testing.
+        proposals: largest number of boxes of a picture after it.
+        gradient_in_boxes: whether, in training, proposals have a gradient in the predicted offsets. It is clamped
+            to `GRADIENT_LIMIT`; that of the network's own losses is not.
 
     Source: Ren et al., "Faster R-CNN", NIPS 2015; Dai, He, Sun, CVPR 2016, section 3.3.
     """

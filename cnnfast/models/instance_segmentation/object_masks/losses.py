@@ -51,8 +51,7 @@ def omn_loss(
         activation: "softmax", or "sigmoid" for K independent maps.
 
     Returns:
-        "loss_mask_bins" and "loss_mask", float32 scalars, to be summed; without boxes they are
-            differentiable zeros.
+        "loss_mask_bins" and "loss_mask", float32 scalars, to be summed; differentiable zeros without boxes.
 
     Raises:
         ValueError: shapes that do not fit one another, labels above K, a weight that is negative or not finite, or an

@@ -64,7 +64,7 @@ class RPNOMN(nn.Module):
     """Class-agnostic segment proposals.
 
     A region proposal network gives boxes and their objectness; an object mask network gives each a mask, which may
-    leave it. Both learn together: the masks from boxes that overlap an object by `POSITIVE_IOU` or more.
+    leave it. Both are trained together, the masks on boxes that overlap an object by `POSITIVE_IOU` or more.
 
     In training, ``forward`` returns the losses "loss_objectness", "loss_rpn_box_reg", "loss_mask_bins" and
     "loss_mask"; in evaluation, for each picture, boxes [n,4], masks [n,1,H,W] bool and scores [n] in falling order.

@@ -88,7 +88,7 @@ def export_onnx(
 def check_export(
     network: TransformerNet | JohnsonNet, path: str | os.PathLike[str], size: tuple[int, int] | None
 ) -> None:
-    """What `export_onnx` checks before it works; it raises as that does."""
+    """The checks of `export_onnx`, which a caller can make before other work; raises the same errors."""
     if not str(path).lower().endswith(".onnx"):
         raise ValueError(f"export_onnx: expected a path ending in .onnx, got {os.fspath(path)}")
     if size is not None and min(size) < network.minimum_size:

@@ -1,4 +1,4 @@
-"""The functions that texture synthesis and style transfer minimise."""
+"""Base of the losses that texture synthesis and style transfer minimise."""
 
 from __future__ import annotations
 

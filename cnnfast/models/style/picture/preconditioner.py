@@ -19,8 +19,8 @@ def spectral_preconditioner(
 ) -> Preconditioner:
     r"""A low-pass filter that multiplies each spatial frequency f, in cycles per px, by 1 / sqrt(1 + (p f)^2).
 
-    The curvature of a loss over network features grows with the spatial frequency, about in proportion to f, as the
-    amplitudes in natural pictures fall. Preconditioned, all frequencies above 1 / p are equally easy to change, and
+    The curvature of a loss over network features grows about in proportion to the spatial frequency f, and amplitudes
+    in natural pictures fall as 1 / f. With this filter all frequencies above 1 / p are equally easy to change, and
     L-BFGS needs two thirds of the evaluations. The map is symmetric and positive definite. In space it is a kernel that
     falls by a factor of e every p / 2 pi px, cut off at the borders of the picture and of regions.
 
@@ -102,7 +102,7 @@ def colour_preconditioner(sample: Tensor, power: float = 1.0) -> Preconditioner:
 def picture_preconditioner(
     picture: Tensor, sample: Tensor | None = None, *, periodic: bool = False, regions: Tensor | None = None
 ) -> Preconditioner:
-    """The preconditioner of a picture [C,H,W]: spectral, and with a sample [3,h,w] in its colours, too.
+    """The preconditioner of a picture [C,H,W]: spectral, and with a colour sample [3,h,w] that of its colours, too.
 
     The two maps commute, so their product is symmetric. For other arguments see `spectral_preconditioner`.
     """

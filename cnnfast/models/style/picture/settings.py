@@ -34,7 +34,7 @@ def check_positive(function: str, name: str, value: object, *, zero: bool = Fals
 
 
 def check_tile(function: str, tile: object, unit: str = "px") -> None:
-    """Raises ValueError unless the tile is "auto", None or a number of a unit."""
+    """Raises ValueError unless the tile is "auto", None or a whole number of at least 1."""
     whole = isinstance(tile, int) and not isinstance(tile, bool) and tile >= 1
     if not (whole or tile is None or tile == "auto"):
         raise ValueError(f"{function}: expected tile to be 'auto', None or {unit}, got {tile!r}")
@@ -102,7 +102,7 @@ class OptimizerSettings(Protocol):
 
     @property
     def bounds(self) -> str | None:
-        """One of `BOUNDS`."""
+        """Bounds of the picture: "sample", "unit" or None, see `build_optimizer`."""
 
 
 def build_optimizer(
@@ -118,8 +118,8 @@ def build_optimizer(
     """The optimiser of one level, which starts from a picture [C,h,w].
 
     With a sample [C,h',w'] the preconditioner of L-BFGS includes the sample's colours, and the bounds "sample" are the
-    sample's range. The spectral preconditioner does not reach across the borders of regions [R,h,w], nor, unless the
-    picture is periodic, across opposite borders of the picture.
+    sample's range; "unit" is [0,1]. The spectral preconditioner does not reach across the borders of regions [R,h,w],
+    nor, unless the picture is periodic, across opposite borders of the picture.
     """
     bounds: Bounds | None = None
     if settings.bounds == "unit":

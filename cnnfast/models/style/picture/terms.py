@@ -162,8 +162,8 @@ class MomentsTerm(StatisticTerm):
             self._origin = features.detach().mean((0, 2, 3))
         centred = features - self._origin.view(1, -1, 1, 1)
         ones = torch.ones_like(centred[:, :1])
-        weight = ones if part.pixel_weight is None else part.pixel_weight.to(centred.dtype)
-        first = torch.einsum("bchw,brhw->rc", centred, weight)
+        pixel_weight = ones if part.pixel_weight is None else part.pixel_weight.to(centred.dtype)
+        first = torch.einsum("bchw,brhw->rc", centred, pixel_weight)
         return [_regions(gram_matrix(centred, "none", pixel_weight=part.pixel_weight)), first, part.total]
 
     def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
