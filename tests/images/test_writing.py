@@ -20,7 +20,7 @@ from tests.images.image_cases import bytes_of, noise
 
 
 def read_sixteen_bits(path: Path, channels: int) -> np.ndarray:
-    """[H,W,C] of uint16, by other code than wrote it."""
+    """[H,W,C] of uint16; a PNG is parsed here, not by the library that wrote it."""
     if path.suffix == ".tif":
         import tifffile
 

@@ -77,7 +77,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def open_data(folder, content):
-    """Writes what the content has become, and opens it."""
+    """Write the changed content and open it."""
 
     def call(**options) -> CocoInstances:
         (folder / "data.json").write_text(json.dumps(content))

@@ -45,7 +45,7 @@ def voc(tmp_path) -> Path:
 
 
 def save_instances(path: Path, numbers: np.ndarray, categories) -> None:
-    """MATLAB's structure of the SBD, with the boundaries that nobody reads here."""
+    """MATLAB's structure of the SBD, with the boundaries, which are not read here."""
     boundaries = np.empty((len(categories), 1), dtype=object)
     for index in range(len(categories)):
         boundaries[index, 0] = np.zeros((2, 2))

@@ -156,7 +156,7 @@ class TestMasks:
         assert segment_labels(windows, rois, [target, rectangles()], 0).tolist() == [5, 0, 5, 0]
 
     def test_window_counts_as_a_whole(self):
-        # The box is the object's left half: a mask inside it has an IoU of 0.5 at most, one in the window has all.
+        # The box is the object's left half: a mask inside it reaches an IoU of 0.5, one in the window 1.
         target = rectangles((8, 8, 20, 20))
         rois = match_rois([torch.tensor([[8.0, 8.0, 14.0, 20.0]]).repeat(2, 1)], [target])
         windows = torch.zeros(2, 1, 36, 36)

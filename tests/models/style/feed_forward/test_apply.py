@@ -50,7 +50,7 @@ def network():
     ids=str,
 )
 def test_rows_of_a_layer(layer):
-    """Any rows of the output, from no more input rows than are asked for."""
+    """Any rows of the output, computed from the input rows that `in_rows` names."""
     layer, x = layer.double(), torch.randn(2, 2, 11, 12, dtype=torch.float64)
     whole = layer(x)
     height = layer.output_side(11)
@@ -222,7 +222,7 @@ class TestBadInput:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(1500, 2000), (3000, 4000)])
 def test_seams_of_large_pictures_are_invisible(size):
-    """Strips against the whole at full width, more than one level apart nowhere."""
+    """Strips against the whole at full width, nowhere more than one level apart."""
     torch.manual_seed(0)
     network = TransformerNet((8, 16, 32)).eval()
     rows, columns = torch.meshgrid(torch.linspace(0, 9, size[0]), torch.linspace(0, 14, size[1]), indexing="ij")

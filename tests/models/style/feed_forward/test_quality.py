@@ -33,7 +33,7 @@ def folder() -> Path:
 
 @pytest.mark.slow
 def test_three_hundred_steps(folder):
-    """The weighted loss falls by more than half, on a picture that was not trained on too."""
+    """The weighted loss falls by more than half, also on a picture that was not in the training."""
     if auto_weights() is None:
         pytest.skip("no VGG weights on this machine")
     torch.manual_seed(0)

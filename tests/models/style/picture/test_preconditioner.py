@@ -66,7 +66,7 @@ def test_dtype_and_device_are_those_of_the_picture():
 
 
 def test_needs_fewer_evaluations_where_high_frequencies_are_curved_more():
-    """sum over f of |f| |x(f) - c(f)|^2, as in a picture that a network looks at."""
+    """The sum over f of |f| |x(f) - c(f)|^2, a loss whose curvature grows with the frequency."""
     generator = torch.Generator().manual_seed(0)
     centre = torch.randn(3, 32, 32, generator=generator, dtype=torch.float64)
     rows, columns = torch.fft.fftfreq(32)[:, None], torch.fft.rfftfreq(32)

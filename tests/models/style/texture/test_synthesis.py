@@ -210,7 +210,7 @@ class TestTileable:
         objective.restore()
         return loss
 
-    # With a period that is no multiple of the stride, pooling meets the copies at places it was not fitted at.
+    # With a period that is no multiple of the stride, pooling windows lie differently in every copy.
     @pytest.mark.parametrize(("size", "share"), [((48, 64), 0.1), ((46, 61), 0.5)])
     def test_seams_have_the_texture_too(self, sample, vgg, size, share):
         options = {"extractor": vgg, "levels": 1, "iterations": 80, "match_histogram": False}

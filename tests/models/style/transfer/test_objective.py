@@ -209,7 +209,7 @@ class TestUnits:
 
 @pytest.mark.parametrize("tile", [None, 64])
 def test_gradients_of_shallow_terms_wait_for_those_of_deep_ones(tiny_vgg, tile, monkeypatch):
-    """Otherwise a gradient of every layer lies in memory while the network is gone through backward."""
+    """Otherwise the gradients of all layers are in memory during the backward pass."""
     network = VGGFeatures("vgg19", STYLE_LAYERS, weights=VGGWeights("vgg19", tiny_vgg("vgg19"), "caffe"))
     preset = STYLE_PRESETS["cnnfast"]
     objective = StyleObjective(network, preset, weights_of(preset, content_layers={}))

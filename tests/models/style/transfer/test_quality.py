@@ -45,7 +45,7 @@ def test_statistics_become_the_styles_and_the_content_stays(pictures, preset):
         dtype=fast_dtype(torch.device("cpu")),
         callback=lambda progress: losses.append(progress.loss),
     )
-    # Noise begins far above a picture without features.
+    # The loss of noise is far above that of a picture without features.
     assert losses[-1] < 0.3 * losses[0]
     network = style_network()
     of_picture, of_content, of_style = (network(p[None]) for p in (picture, content, style))
@@ -53,7 +53,7 @@ def test_statistics_become_the_styles_and_the_content_stays(pictures, preset):
         wanted = gram_matrix(of_style[layer])
         away, before = ((gram_matrix(f[layer]) - wanted).norm() for f in (of_picture, of_content))
         assert away < 0.5 * before
-    # Structure: the large features of the content are found again, which are not the style's.
+    # The structure is the content's: deep features correlate with those of the content, not of the style.
     of_resized = network(resize(style, (128, 128))[None])["relu4_2"].flatten()
     kept, foreign = (
         torch.corrcoef(torch.stack([of_picture["relu4_2"].flatten(), other]))[0, 1]
