@@ -31,7 +31,7 @@ CLASSLESS = ("rpn-omn",)
 """Kinds that find objects of any class."""
 
 _SINGLE_MAP = ("resnet50-c4", "vgg16")
-# What suits pictures of about 100 px, and machines without a GPU.
+# Options for pictures of about 100 px, and for machines without a GPU.
 _SMALL_RCNN: dict[str, Any] = {
     "rpn_pre_nms_top_n_train": 400,
     "rpn_pre_nms_top_n_test": 400,
@@ -46,7 +46,7 @@ _SMALL_REPRESENTATION = 256
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What a network is built from.
+    """Settings of a network.
 
     Attributes:
         kind: one of `KINDS`.
@@ -55,9 +55,9 @@ class ModelSettings:
         R: truncation of the distances, in cells (object masks).
         K: bins of the distances (object masks).
         stages: 3 or 5 (cascades).
-        min_size: the short side of pictures becomes this many px.
-        max_size: unless the long side would exceed this many.
-        frozen: whether batch norms and the first stages of the backbone stay as they are.
+        min_size: px of the shorter side to which pictures are resized.
+        max_size: largest px of the longer side, which takes precedence.
+        frozen: whether batch norms and the first stages of the backbone are frozen.
         preprocessing: input convention of a VGG's weights; "" is its own.
 
     Raises:
@@ -83,7 +83,7 @@ class ModelSettings:
     preprocessing: str = ""
 
     def __post_init__(self) -> None:
-        """Checks all of them."""
+        """Checks all settings."""
         suited = self.backbones(self.kind)
         if self.kind not in KINDS:
             raise ValueError(f"build_model: expected kind {' or '.join(KINDS)}, got {self.kind!r}")
@@ -109,7 +109,7 @@ class ModelSettings:
 
     @staticmethod
     def backbones(kind: str) -> tuple[str, ...]:
-        """Those that suit a kind."""
+        """The backbones that suit a kind."""
         return BACKBONES if is_cascade(kind) else tuple(name for name in BACKBONES if name not in _SINGLE_MAP)
 
     def plain(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class ModelSettings:
 
 
 def is_cascade(kind: str) -> bool:
-    """Whether it is a multi-task network cascade.
+    """Whether networks of a kind are multi-task network cascades.
 
     Example:
         >>> from cnnfast.models.instance_segmentation.architectures import is_cascade
@@ -129,7 +129,7 @@ def is_cascade(kind: str) -> bool:
 
 
 def default_sizes(kind: str) -> tuple[int, int]:
-    """The short and the longest long side of pictures, as published.
+    """`min_size` and `max_size` of a kind, as published.
 
     Example:
         >>> from cnnfast.models.instance_segmentation.architectures import default_sizes

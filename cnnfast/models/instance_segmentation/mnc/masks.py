@@ -115,7 +115,7 @@ class BinaryMaskBranch(MaskBranch):
 
 
 class ObjectMaskBranch(MaskBranch):
-    """An object mask network in the place of the mask branch.
+    """An object mask network instead of the mask branch.
 
     In training its masks are soft, so that they get a gradient from the classes.
 

@@ -12,8 +12,8 @@ class CascadeTransform(GeneralizedRCNNTransform):
     """torchvision's resizing and batching, with an input convention of any channel order and unit.
 
     Args:
-        min_size: length in px of the short side.
-        max_size: most of the long one.
+        min_size: px of the shorter side to which pictures are resized.
+        max_size: largest px of the longer side, which takes precedence.
         preprocessing: input convention of the backbone.
     """
 

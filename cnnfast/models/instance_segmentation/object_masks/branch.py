@@ -48,7 +48,7 @@ class OMNBranch(nn.Module):
         roi_pool: torchvision's MultiScaleRoIAlign, or any module with its arguments.
         head: the network.
         decode: "soft", "hard" or "max", see `decode_bins`.
-        context: cells by which a box grows on every side before anything else.
+        context: cells by which a box first grows on every side.
         image_edge: "open" or "closed", see `sample_windows`.
         lambda_bin: see above.
         lambda_mask: see above.

@@ -83,8 +83,8 @@ class RPNOMN(nn.Module):
         proposals: most boxes of a picture.
         masks_per_image: most boxes of a picture on which masks are trained.
         mask_threshold: of a mask's pixels.
-        min_size: shorter side to which pictures are resized, px.
-        max_size: of the longer side, px.
+        min_size: px of the shorter side to which pictures are resized.
+        max_size: largest px of the longer side, which takes precedence.
         options: decode, context, image_edge, lambda_bin and lambda_mask of `OMNBranch`.
 
     Raises:

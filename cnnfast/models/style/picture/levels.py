@@ -72,7 +72,7 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
 
     Args:
         kind: kind of the checkpoints, see :mod:`~cnnfast.models.style.picture.checkpoint`.
-        network: whose features the objective compares.
+        network: the feature network of the objective.
         objective: to minimise; a level's targets are captured by `_begin`.
         plan: levels, coarse to fine.
         tiles: px of a tile or None, for each level.
