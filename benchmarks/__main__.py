@@ -46,9 +46,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def by_importance(cases: Sequence[Case]) -> list[Case]:
-    """The headline of every group first, then all others."""
+def by_importance(cases: Sequence[Case], headline: str | None = None) -> list[Case]:
+    """The headline of every group first, then all others; it has the label, or is the first where none has it."""
     headlines = {case.group: case for case in reversed(cases)}
+    headlines |= {case.group: case for case in cases if case.label == headline}
     return [*reversed(headlines.values()), *(case for case in cases if case is not headlines[case.group])]
 
 
@@ -72,7 +73,7 @@ class Run:
         effort = QUICK if options.quick else GPU if options.device == "cuda" else Effort()
         made = {}
         headlines = len({case.group for case in self._cases})
-        for place, case in enumerate(by_importance(self._cases)):
+        for place, case in enumerate(by_importance(self._cases, families.headline(self.name))):
             if place >= headlines and time.monotonic() > self.deadline:
                 self.left_out += 1
                 continue

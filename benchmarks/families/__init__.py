@@ -5,9 +5,10 @@ A family has one or both of
     cases(device: str, quick: bool) -> Iterator[Case]
     runs(roofline, quick: bool, text: str) -> Iterator[dict]
 
-`cases` are calls that are timed in turn, by the report as by pytest-benchmark; the first one of a group, its headline,
-is the row of the front page. `runs` are whole programs, of the report alone: they return finished records of those
-whose name contains the text. `DEVICES` names the devices that a family runs on, where that is not the CPU alone.
+`cases` are calls that are timed in turn, by the report as by pytest-benchmark. `runs` are whole programs, of the report
+alone: they return finished records of those whose name contains the text. The first case of a group is its headline,
+the row of the front page, unless `HEADLINE` is the label of another one. `DEVICES` names the devices that a family runs
+on, where that is not the CPU alone.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def names() -> tuple[str, ...]:
 
 def names_on(device: str) -> tuple[str, ...]:
     """The names of the families that run on a device."""
-    return tuple(name for name in names() if device in devices(name))
+    return tuple(name for name in names() if device in getattr(_module(name), "DEVICES", ("cpu",)))
 
 
-def devices(name: str) -> tuple[str, ...]:
-    """The devices that a family runs on."""
-    return getattr(_module(name), "DEVICES", ("cpu",))
+def headline(name: str) -> str | None:
+    """The label of the headlines of a family's groups; None where that is the first case of each."""
+    return getattr(_module(name), "HEADLINE", None)
 
 
 def cases(name: str, device: str = "cpu", quick: bool = False) -> list[Case]:

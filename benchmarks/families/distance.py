@@ -21,6 +21,7 @@ LABELS = "truncated_distance_transform of label maps"
 BINS = "mask_to_bins, K = 5"
 OPERATIONS = (TRANSFORM, LABELS, BINS)
 SHAPES = ((256, 28, 28, 5), (64, 112, 112, 9), (8, 512, 512, 10), (1, 2048, 2048, 10))
+HEADLINE = "8x512x512, R = 10"
 ROUNDING = 1e-6
 """Relative error that distances in float32 may have."""
 

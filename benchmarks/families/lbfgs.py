@@ -13,6 +13,7 @@ from cnnfast.models.style.picture.lbfgs import LBFGS
 STEP = "L-BFGS step"
 SIDES = (256, 512, 1024)
 HISTORY = 20
+HEADLINE = f"3x512x512, history {HISTORY}"
 
 
 class Quadratic:

@@ -23,7 +23,7 @@ def summary(documents: Sequence[Mapping[str, Any]]) -> str:
     for document in documents:
         for place, name in enumerate(families.names()):
             suite = document["suites"].get(name)
-            for operation, row in _rows(suite) if suite else ():
+            for operation, row in _rows(name, suite) if suite else ():
                 key = (place, device(document), operation)
                 latest[key] = max(latest.get(key, ("", "")), (suite["metadata"]["date"], row), key=lambda item: item[0])
     order = sorted(latest, key=lambda key: key[:2])
@@ -37,15 +37,15 @@ def _missing(document: Mapping[str, Any]) -> str:
     return f"Not measured on {describe(about)}: {', '.join(not_measured(document))}."
 
 
-def _rows(suite: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _rows(family: str, suite: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Operations and their rows; those without any figure have none."""
-    machine = describe(suite["metadata"])
+    machine, label = describe(suite["metadata"]), families.headline(family)
     for operation, cases in groups(suite).items():
-        headline = cases[0]
+        headline = next((case for case in cases if case["label"] == label), cases[0])
         figures = _figures(headline)
         if any(figures[1:]):
-            label = f"{headline['label']} {figures[0]}".strip()
-            yield operation, f"| {' | '.join([operation, label, machine, *figures[1:]])} |"
+            shape = f"{headline['label']} {figures[0]}".strip()
+            yield operation, f"| {' | '.join([operation, shape, machine, *figures[1:]])} |"
 
 
 def _figures(case: Mapping[str, Any]) -> tuple[str, str, str, str]:

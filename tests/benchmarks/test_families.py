@@ -182,6 +182,9 @@ def test_every_case_says_what_it_is(place, quick):
     for name in families.names_on(place):
         cases = families.cases(name, place, quick)
         assert len({case.name for case in cases}) == len(cases)
+        if families.headline(name) and not quick:
+            chosen = [case.group for case in cases if case.label == families.headline(name)]
+            assert sorted(chosen) == sorted({case.group for case in cases})
         for case in cases:
             assert case.device == place and case.shape and case.work is not None
             names = [implementation.name for implementation in case.implementations()]

@@ -70,6 +70,8 @@ def test_headlines_are_measured_first_and_always(tiny_family):
     assert [case.name for case in program.by_importance(tiny_family)] == [
         f"{name} float32" for name in ("a, 1", "b, 1", "a, 2", "b, 2")
     ]
+    chosen = [case.name for case in program.by_importance(tiny_family, "2")]
+    assert chosen == [f"{name} float32" for name in ("a, 2", "b, 2", "a, 1", "b, 1")]
     options = program.parse(["--quick"])
     run = program.Run("gram", options, time.monotonic() - 1)
     assert [(made["group"], made["label"]) for made in run.records] == [("a", "1"), ("b", "1")] and run.left_out == 2

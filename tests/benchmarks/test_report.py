@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from benchmarks import families, report
+from benchmarks.families import gram
 from benchmarks.report import results, tables
 
 
@@ -131,6 +132,13 @@ def test_summary_has_one_row_an_operation(document):
     text = report.summary([document])
     assert "| forward | small contiguous | x, x, x threads | 2.00x | 2.50x |  |" in text
     assert text.count("| forward |") == 1 and "large" not in text
+
+
+def test_a_family_may_choose_its_headline(document, monkeypatch):
+    monkeypatch.setattr(gram, "HEADLINE", "large contiguous", raising=False)
+    assert "| forward | large contiguous | x, x, x threads | 4.00x | **0.75x** |  |" in report.summary([document])
+    monkeypatch.setattr(gram, "HEADLINE", "of another group", raising=False)
+    assert "| forward | small contiguous |" in report.summary([document])
 
 
 def test_summary_names_the_best_of_ours_and_the_best_peer(document):
