@@ -1,4 +1,4 @@
-"""What a user could take instead: torch.compile, and packages with their weights and Gram matrices."""
+"""What a user could take instead: torch.compile, the usual Gram matrix, and packages with theirs and their weights."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def compiled(function: Callable[..., Tensor], mode: str | None = None) -> Callab
     # Every case gets its own graph: without a reset the limit of recompilations would end in eager code.
     torch.compiler.reset()
     return torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
+
+
+def eager_gram(x: Tensor) -> Tensor:
+    """Gram matrix [B,C,C] over H W as most programs write it."""
+    features = x.flatten(2)
+    return torch.bmm(features, features.mT) / features.shape[-1]
 
 
 def _module(name: str, distribution: str, version: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.case import Call, Case, Implementation, Work, forward, forward_and_backward, torch_dtype
-from benchmarks.peers import compiled, neural_style_gram, pastiche_gram
+from benchmarks.peers import Gram, compiled, eager_gram, neural_style_gram, pastiche_gram
 from cnnfast import ops, reference
 
 DEVICES = ("cpu", "cuda")
@@ -28,7 +28,6 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "tf32": 5e-3, "bfloat16": 2e-2,
 # Eager products of half types are rounded to their few bits; that is how these programs compute, so it is allowed.
 PEER_TOLERANCES = {**TOLERANCES, "bfloat16": 0.2, "float16": 0.2}
 
-Gram = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -85,12 +84,6 @@ class Problem:
 def mse(gram: Tensor, target: Tensor) -> Tensor:
     """Mean squared error in the steps that programs write down."""
     return (gram - target).square().mean()
-
-
-def eager_gram(x: Tensor) -> Tensor:
-    """Gram matrix [B,C,C] over H W as most programs write it."""
-    features = x.flatten(2)
-    return torch.bmm(features, features.mT) / features.shape[-1]
 
 
 class Bench:

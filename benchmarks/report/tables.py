@@ -37,18 +37,28 @@ def cell(result: Mapping[str, Any] | None, ours: float | None, rival: bool = Tru
         text = milliseconds(result["median_s"])
     if "loss" in result:
         text += f", loss {result['loss']:.3g}"
+    return _compared(text, result["median_s"], ours, rival)
+
+
+def _compared(text: str, value: float, ours: float | None, rival: bool) -> str:
+    """The text and how many times ours the value is, in bold where a rival has less."""
     if ours is None:
         return text
-    factor = result["median_s"] / ours
-    return f"**{text}, {ratio(factor)}**" if rival and factor < 1 else f"{text}, {ratio(factor)}"
+    text = f"{text}, {ratio(value / ours)}"
+    return f"**{text}**" if rival and value < ours else text
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is the header; all columns but the first are aligned to the right."""
+    lines = [rows[0], ["---", *["---:"] * (len(rows[0]) - 1)], *rows[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
     """Markdown table of the cases of one group: a row a case, a column an implementation, ours first."""
     names = list(dict.fromkeys(name for case in cases for name in case["results"]))
     bounded = any("bound_s" in case for case in cases)
-    header = ["case", *(["bound"] if bounded else []), *names]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    rows = [["case", *(["bound"] if bounded else []), *names]]
     for case in cases:
         first = case["results"][names[0]]
         ours = first.get("median_s")
@@ -60,7 +70,7 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
             text += f", {ratio(ours / case['bound_s'])} bound"
         row += [text, *(cell(case["results"].get(name), ours, is_rival(name)) for name in names[1:])]
         rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return _markdown(rows)
 
 
 def memory_table(cases: Sequence[Mapping[str, Any]]) -> str | None:
@@ -69,7 +79,7 @@ def memory_table(cases: Sequence[Mapping[str, Any]]) -> str | None:
     In parentheses the peak from the second iteration on, without what loading took, where that is less.
     """
     names = list(dict.fromkeys(name for case in cases for name in case["results"]))
-    rows = []
+    rows = [["case", "torch alone", *names]]
     for case in cases:
         known = {name: result for name, result in case["results"].items() if "peak_bytes" in result}
         if not known:
@@ -78,11 +88,7 @@ def memory_table(cases: Sequence[Mapping[str, Any]]) -> str | None:
         start = min(result["start_bytes"] for result in known.values())
         cells = [_memory_cell(known.get(name), None if name == names[0] else ours, is_rival(name)) for name in names]
         rows.append([case["label"], f"{start / 1e6:.0f}", *cells])
-    if not rows:
-        return None
-    header = ["case", "torch alone", *names]
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _markdown(rows) if len(rows) > 1 else None
 
 
 def _memory_cell(result: Mapping[str, Any] | None, ours: float | None, rival: bool) -> str:
@@ -91,10 +97,7 @@ def _memory_cell(result: Mapping[str, Any] | None, ours: float | None, rival: bo
     text = f"{result['peak_bytes'] / 1e6:.0f}"
     if result["loop_peak_bytes"] < result["peak_bytes"]:
         text += f" ({result['loop_peak_bytes'] / 1e6:.0f})"
-    if ours is None:
-        return text
-    factor = result["peak_bytes"] / ours
-    return f"**{text}, {ratio(factor)}**" if rival and factor < 1 else f"{text}, {ratio(factor)}"
+    return _compared(text, result["peak_bytes"], ours, rival)
 
 
 def groups(suite: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

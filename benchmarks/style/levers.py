@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.style.plain import PlainVGG, gram
+from benchmarks.peers import eager_gram
+from benchmarks.style.plain import PlainVGG
 from benchmarks.style.processes import After
 from benchmarks.style.programs import CONTENT_WEIGHT, STYLE_WEIGHT, Problem, our_network, our_objective, run_cnnfast
 from benchmarks.style.vgg import require_arithmetic
@@ -41,7 +42,7 @@ class PlainStyleLoss:
         with torch.no_grad():
             self._content = {name: x for name, x in self.network(content).items() if name in CONTENT_LAYERS}
             self._style = {name: x for name, x in self.network(style).items() if name in STYLE_LAYERS}
-            self._grams = {name: gram(x) for name, x in self._style.items()} if count > 2 else None
+            self._grams = {name: eager_gram(x) for name, x in self._style.items()} if count > 2 else None
 
     def __call__(self, image: Tensor) -> Tensor:
         """The loss of an image [1,3,H,W]."""
@@ -50,8 +51,8 @@ class PlainStyleLoss:
         for name, x in self._content.items():
             loss = loss + CONTENT_WEIGHT * functional.mse_loss(features[name], x)
         for name, x in self._style.items():
-            target = gram(x) if self._grams is None else self._grams[name]
-            loss = loss + STYLE_WEIGHT / x.shape[1] ** 2 * functional.mse_loss(gram(features[name]), target)
+            target = eager_gram(x) if self._grams is None else self._grams[name]
+            loss = loss + STYLE_WEIGHT / x.shape[1] ** 2 * functional.mse_loss(eager_gram(features[name]), target)
         return loss
 
 

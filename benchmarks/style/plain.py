@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.peers import eager_gram
 from cnnfast.weights import PREPROCESSINGS, VGGWeights, vgg_layer_names
 
 RELATIVE_FACTOR = 1e6
@@ -54,26 +55,21 @@ class PlainVGG(nn.Module):
         return features
 
 
-def gram(x: Tensor) -> Tensor:
-    """Gram matrix over the positions, [B,C,C]."""
-    features = x.flatten(2)
-    return torch.bmm(features, features.transpose(1, 2)) / features.shape[2]
-
-
 class PlainTextureLoss:
     """Mean over layers of the relative squared error of the Gram matrices, times 1e6."""
 
     def __init__(self, network: nn.Module, sample: Tensor) -> None:
         self.network = network
         with torch.no_grad():
-            self.targets = {name: gram(x) for name, x in network(sample).items()}
+            self.targets = {name: eager_gram(x) for name, x in network(sample).items()}
 
     def __call__(self, image: Tensor) -> Tensor:
         """The loss of an image [1,3,H,W]."""
         total = image.new_zeros(())
         for name, x in self.network(image).items():
             target = self.targets[name]
-            total = total + functional.mse_loss(gram(x), target) / functional.mse_loss(target, torch.zeros_like(target))
+            error = functional.mse_loss(eager_gram(x), target)
+            total = total + error / functional.mse_loss(target, torch.zeros_like(target))
         return RELATIVE_FACTOR * total / len(self.targets)
 
 

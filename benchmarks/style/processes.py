@@ -30,14 +30,14 @@ class Memory:
     """Resident memory of a process in bytes.
 
     Attributes:
-        start: when the program began, all modules of this folder imported.
-        peak: from start to end.
-        loop_peak: from the end of the first iteration on, without what loading took.
+        start_bytes: when the program began, all modules of this folder imported.
+        peak_bytes: from start to end.
+        loop_peak_bytes: from the end of the first iteration on, without what loading took.
     """
 
-    start: int
-    peak: int
-    loop_peak: int
+    start_bytes: int
+    peak_bytes: int
+    loop_peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,4 @@ def as_result(program: Paced, seconds: Sequence[float]) -> dict[str, Any]:
     outcome = program.stop()
     if outcome.status != "ok" or outcome.memory is None:
         return {"status": outcome.status, "reason": outcome.reason or "it made no iteration"}
-    memory = outcome.memory
-    bytes_taken = {"start_bytes": memory.start, "peak_bytes": memory.peak, "loop_peak_bytes": memory.loop_peak}
-    return {"status": "ok", **asdict(summarise(seconds)), **bytes_taken}
+    return {"status": "ok", **asdict(summarise(seconds)), **asdict(outcome.memory)}
