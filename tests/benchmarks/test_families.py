@@ -14,7 +14,7 @@ from benchmarks.measure import check, relative_error
 from benchmarks.style import vgg
 from benchmarks.style.plain import PlainTextureLoss, PlainVGG, plain_synthesis
 from cnnfast import ops
-from cnnfast.weights import VGGWeights, vgg_convolution_names
+from tests.benchmarks.vgg_weights import small_weights
 
 SHAPE = (1, 6, 5, 7)
 
@@ -91,15 +91,6 @@ def test_style_work_counts_the_convolutions():
     shapes = ((64, 1), (128, 4), (256, 16), (512, 64), (512, 256))
     grams = sum(2 * (c * (c + 1) / 2 + c * c) * 512**2 / s for c, s in shapes)
     assert (vgg.style_work(512, 512).flops - grams) / 4 == pytest.approx(94.67e9, rel=1e-3)
-
-
-def small_weights():
-    generator = torch.Generator().manual_seed(0)
-    state, width = {}, 3
-    for name in vgg_convolution_names("vgg19"):
-        state[name] = (torch.randn(4, width, 3, 3, generator=generator) * 0.3, torch.zeros(4))
-        width = 4
-    return VGGWeights("vgg19", state, "caffe")
 
 
 def test_plain_loop_and_ours_are_the_same_function():

@@ -15,18 +15,10 @@ from benchmarks.style import levers, programs
 from benchmarks.style.processes import Paced, as_result, resident, take_turns
 from benchmarks.style.programs import Problem, our_network, our_objective
 from cnnfast.images import load_image
-from cnnfast.weights import VGGWeights, load_vgg, vgg_convolution_names
+from cnnfast.weights import load_vgg
+from tests.benchmarks.vgg_weights import small_weights
 
 pytest.importorskip("skimage")
-
-
-def small_weights():
-    generator = torch.Generator().manual_seed(0)
-    state, width = {}, 3
-    for name in vgg_convolution_names("vgg19"):
-        state[name] = (torch.randn(4, width, 3, 3, generator=generator) * 0.3, torch.rand(4, generator=generator))
-        width = 4
-    return VGGWeights("vgg19", state, "caffe")
 
 
 @pytest.fixture
