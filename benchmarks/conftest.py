@@ -36,7 +36,7 @@ class Prepared:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds what `python -m benchmarks` calls by the same names."""
+    """Adds options that `python -m benchmarks` has by the same names."""
     group = parser.getgroup("cnnfast benchmarks")
     group.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the operators run")
     group.addoption("--threads", type=int, default=torch.get_num_threads(), help="threads of every implementation")

@@ -71,7 +71,7 @@ def read_bandwidth(seconds: float = 0.4, device: str = "cpu") -> float:
 def measure_roofline(dtypes: Iterable[str] = ("float32",), device: str = "cpu") -> dict[str, Any]:
     """Peak FLOP/s of every dtype, each once, and the larger of two bandwidths.
 
-    The larger one of copying and reading, because a bound that a kernel could beat would be none.
+    The larger one of copying and reading, because no kernel may be faster than a bound.
     """
     copied, read = copy_bandwidth(device=device), read_bandwidth(device=device)
     return {

@@ -154,7 +154,7 @@ def first_line(error: BaseException) -> str:
 def new_memory_seconds(sizes: tuple[int, ...]) -> float:
     """Time that the machine takes to hand out so many bytes for each result and to have them touched.
 
-    The shortest of several, because a bound that can be beaten would be none.
+    The shortest of several, because nothing may be faster than a bound.
     """
     calls = {"": lambda: [torch.empty(size, dtype=torch.uint8).zero_() for size in sizes]}
     return min(interleave(calls, Effort(seconds=0.2))[""])

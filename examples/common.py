@@ -90,11 +90,11 @@ def fit(
     return losses
 
 
-def print_progress(steps: int, every: int = 50) -> Progress:
+def print_progress(steps: int) -> Progress:
     """Prints every 50th step of a training to stderr."""
 
     def show(name: str, step: int, loss: float) -> None:
-        if step % every == 0 or step == steps:
+        if step % 50 == 0 or step == steps:
             print(f"{name}: step {step} of {steps}, loss {loss:.3f}", file=sys.stderr, flush=True)
 
     return show

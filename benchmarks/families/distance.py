@@ -141,7 +141,7 @@ class Bench:
         return self._call(reference, compiled)
 
     def _loop(self, transform: Callable[[Any], Any], arrays: Sequence[Any]) -> Call:
-        """One plane after the other; the result is cut off only once, when it is checked."""
+        """One plane after the other; results are cut off and stacked in the first call alone, which is checked."""
         limit, is_checked = 2.0 * self.problem.radius, False
 
         def call() -> tuple[Tensor, ...]:
@@ -179,7 +179,7 @@ class Bench:
         import cupy
         from cupyx.scipy.ndimage import distance_transform_edt
 
-        # Where it writes on a stream of its own, reading the clock would not wait for it.
+        # On PyTorch's stream, so that PyTorch reads the results after they are written.
         cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream).use()
         return self._loop(distance_transform_edt, [cupy.asarray(plane) for plane in self.mask.byte()])
 

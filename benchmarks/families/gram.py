@@ -124,7 +124,7 @@ class Bench:
         dtype, right = self.problem.dtype, functools.partial(self.expected, "hw")
         yield Implementation("cnnfast", self.ours, TOLERANCES[dtype], right)
         if self.problem.layout == "contiguous" and dtype == "float32":
-            # Called in turn with the other layout: as a row of its own, new memory may cost one more than the other.
+            # Also beside the other layout: calls in turn pay alike for new memory, calls of another case may not.
             yield Implementation("cnnfast channels_last", self._ours_channels_last, TOLERANCES[dtype], right)
         tolerance, right_chw = PEER_TOLERANCES[dtype], functools.partial(self.expected, "chw")
         yield Implementation("eager", lambda: self.composed(eager_gram), tolerance, right)

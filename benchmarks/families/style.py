@@ -92,7 +92,7 @@ def run_to_losses(program: Program, judge: Judge, wanted: Sequence[float]) -> li
         while running.outcome is None and not all(results):
             open_ones = [index for index, result in enumerate(results) if not result]
             loss = running.loss
-            # The program's own loss, which bfloat16 rounds, tells when it is worth while to look.
+            # Judging takes time. It begins when the program's own loss, which bfloat16 rounds, is close.
             if loss <= 1.05 * max(wanted[index] for index in open_ones):
                 loss = judge(running.picture())
                 for index in open_ones:

@@ -82,7 +82,7 @@ def our_evaluation(weights: VGGWeights, content: Tensor, style: Tensor, count: i
 
 
 def run_without_preconditioner(problem: Problem, after: After, **options: Any) -> None:
-    """`stylize` with an L-BFGS that measures pictures px by px."""
+    """`stylize` with an L-BFGS without a preconditioner."""
     with mock.patch.object(settings, "picture_preconditioner", lambda *_, **__: None):
         run_cnnfast(problem, after, **options)
 

@@ -1,12 +1,12 @@
 """Style transfer by ours and two other packages, the others' loops as they are, all minimising the same function.
 
-For features F_l of C_l channels of a VGG-19 with zero padding and max pooling, Gram matrices G_l over the positions, a
-content p and a style a that is what `stylize` minimises with its own weights,
+With features F_l of C_l channels of a VGG-19 (zero padding, max pooling), their Gram matrices G_l over the positions, a
+content p and a style a, this is the function that `stylize` minimises with its default weights:
 
-    L(x) = 5 mean (F_l(x) - F_l(p))^2 + 1000 sum_l mean (G_l(x) - G_l(a))^2 / C_l^2,
+    L(x) = 5 mean (F_l(x) - F_l(p))^2 + 1000 sum_l mean (G_l(x) - G_l(a))^2 / C_l^2
 
-the first of relu4_2, the second of relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1. pastiche minimises a hundredth of
-it, and neural-style takes pictures in 0..256, not 0..255. All start from the content.
+The first term is of relu4_2, the second of relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1. pastiche minimises a
+hundredth of it, and neural-style takes pictures in 0..256, not 0..255. All start from the content.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Problem:
 
     @property
     def weights(self) -> Path:
-        """State dict of a VGG-19 that takes BGR in 0..255 minus the mean; neural-style knows it by its name."""
+        """State dict of a VGG-19 that takes BGR in 0..255 minus the mean; neural-style needs this name."""
         return self.folder / "vgg19.pth"
 
 
@@ -139,7 +139,7 @@ def run_pastiche(problem: Problem, after: After) -> None:
 
 
 def run_neural_style(problem: Problem, after: After) -> None:
-    """The package neural-style: its command, told what to do by the options that it has read when it was imported."""
+    """The package neural-style: its command, with other options than it read when it was imported."""
     package = peers.neural_style_package()
     mean = torch.tensor(PREPROCESSINGS["caffe"].mean).view(3, 1, 1)
 

@@ -58,8 +58,8 @@ def vgg_work(height: int, width: int, last: str, grams: Iterable[tuple[int, int]
     Args:
         height: of the picture.
         width: of the picture.
-        last: convolution behind which the network is cut.
-        grams: channels of each Gram matrix, and by what the pixels of its layer are fewer than those of the picture.
+        last: the last convolution of the network.
+        grams: channels of each Gram matrix, and how many times fewer pixels than the picture its layer has.
     """
     flops = moved = 0.0
     channels, pixels = 3, height * width

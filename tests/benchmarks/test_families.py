@@ -25,7 +25,7 @@ def test_gram_work(operation):
     work = gram.Problem(operation, SHAPE, "float32", "contiguous").work
     forward = c * (c + 1) * m
     assert work.flops == forward + (0 if operation == gram.FORWARD else 2 * c * c * m)
-    assert work.bytes == 4 * (c * m + c * c) * 1 + (0 if operation == gram.FORWARD else 4 * (2 * c * m + c * c))
+    assert work.bytes == 4 * (c * m + c * c) + (0 if operation == gram.FORWARD else 4 * (2 * c * m + c * c))
 
 
 @pytest.mark.parametrize("operation", gram.OPERATIONS)
