@@ -86,7 +86,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     devices: list = ["cpu"]
     if emulation.KERNELS and metafunc.definition.get_closest_marker("emulated"):
-        devices.append(pytest.param("emulated", marks=pytest.mark.slow))
+        devices.append(pytest.param("emulated", marks=[pytest.mark.slow, pytest.mark.on_emulation]))
     if torch.cuda.is_available() and not _extension.cuda_error:
         devices.append("cuda")
     metafunc.parametrize("device", devices, indirect=True)
