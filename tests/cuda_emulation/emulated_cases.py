@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.cuda_emulation import emulation
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FORWARD = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-6, torch.float16: 2e-6}

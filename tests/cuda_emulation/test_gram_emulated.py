@@ -19,7 +19,7 @@ from tests.cuda_emulation.emulated_cases import (
     features,
     pixel_weights,
 )
-from tests.ops.gram.cases import random_tensor, relative_error, relu_features
+from tests.ops.tensors import random_tensor, relative_error, relu_features
 
 pytestmark = [
     pytest.mark.skipif(

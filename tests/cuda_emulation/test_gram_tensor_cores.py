@@ -11,7 +11,7 @@ import torch._dynamo.testing
 
 from tests.cuda_emulation import emulation
 from tests.cuda_emulation.emulated_cases import LAYOUTS, Exact, emulated, features
-from tests.ops.gram.cases import random_tensor, relative_error, relu_features
+from tests.ops.tensors import random_tensor, relative_error, relu_features
 
 pytestmark = [
     pytest.mark.skipif(

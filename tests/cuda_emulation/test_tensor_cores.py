@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.cuda_emulation import emulation
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 
 pytestmark = [
     pytest.mark.skipif(

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from cnnfast import ops, reference
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 
 assert_same = torch.testing.assert_close
 

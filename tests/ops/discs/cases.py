@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 from tests.parity import PARITY
 
 

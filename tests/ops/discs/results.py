@@ -8,7 +8,7 @@ import torch
 
 from cnnfast import _C, ops
 from tests.ops.discs.cases import CASES, probabilities, random_labels
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 
 SHAPES = [(1, 3, 1, 1), (5, 3, 28, 28), (2, 3, 70, 37), (1, 3, 9, 1025), (3, 3, 300, 65)]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

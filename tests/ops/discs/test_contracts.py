@@ -10,8 +10,8 @@ from torch import nn
 
 from cnnfast import ops, reference
 from tests.ops.discs.cases import CASES, FEW_CASES, probabilities, random_labels
-from tests.ops.gram.cases import random_tensor
 from tests.ops.promises import FreshCompiler, WithoutData, check_compiled
+from tests.ops.tensors import random_tensor
 
 RADII = [0, 2, 3]
 OPERATORS = ["disc_sum", "_disc_sum_backward", "disc_max"]

@@ -8,8 +8,8 @@ import torch
 from cnnfast import ops
 from tests.ops.discs.cases import probabilities
 from tests.ops.discs.results import results
-from tests.ops.gram.cases import random_tensor
 from tests.ops.measures import CAPABILITIES, assert_same_from_several_threads, results_with_capability
+from tests.ops.tensors import random_tensor
 
 RESULTS = "tests.ops.discs.results"
 

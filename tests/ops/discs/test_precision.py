@@ -7,7 +7,7 @@ import torch
 
 from cnnfast import ops, reference
 from tests.ops.discs.cases import probabilities
-from tests.ops.gram.cases import random_tensor
+from tests.ops.tensors import random_tensor
 
 HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 UNIONS = pytest.mark.parametrize("union", ["sum", "noisy_or", "max"])

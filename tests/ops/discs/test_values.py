@@ -9,7 +9,7 @@ import torch
 
 from cnnfast import ops, reference
 from tests.ops.discs.cases import CASES, probabilities, random_labels
-from tests.ops.gram.cases import random_tensor, relative_error
+from tests.ops.tensors import random_tensor, relative_error
 
 pytestmark = [pytest.mark.emulated, pytest.mark.sanitized]
 

@@ -7,7 +7,8 @@ import sys
 import torch
 
 from cnnfast import _C, ops
-from tests.ops.gram.cases import CASES, random_tensor
+from tests.ops.gram.cases import CASES
+from tests.ops.tensors import random_tensor
 
 SHAPES = [(1, 1, 1), (2, 5, 37), (1, 17, 1025), (3, 33, 100), (1, 64, 700), (1, 130, 300), (2, 16, 4100)]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]

@@ -10,8 +10,9 @@ from torch import nn
 
 import cnnfast
 from cnnfast import ops, reference
-from tests.ops.gram.cases import CASES, FEW_CASES, random_tensor
+from tests.ops.gram.cases import CASES, FEW_CASES
 from tests.ops.promises import FreshCompiler, WithoutData, check_compiled
+from tests.ops.tensors import random_tensor
 
 ROWS = (2, 3, 20)
 

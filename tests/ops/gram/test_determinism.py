@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnnfast import ops
-from tests.ops.gram.cases import CASES, random_tensor
+from tests.ops.gram.cases import CASES
 from tests.ops.gram.results import results
 from tests.ops.measures import (
     CAPABILITIES,
@@ -15,6 +15,7 @@ from tests.ops.measures import (
     run_script,
     ticks_of_another_thread,
 )
+from tests.ops.tensors import random_tensor
 
 RESULTS = "tests.ops.gram.results"
 

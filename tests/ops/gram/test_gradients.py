@@ -7,9 +7,10 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from cnnfast import ops, reference
-from tests.ops.gram.cases import CASES, random_tensor
+from tests.ops.gram.cases import CASES
 from tests.ops.measures import Saved, peak_bytes
 from tests.ops.promises import Gradients
+from tests.ops.tensors import random_tensor
 
 BY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 

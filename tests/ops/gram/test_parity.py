@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnnfast import ops, reference
-from tests.ops.gram.cases import relative_error
+from tests.ops.tensors import relative_error
 
 pytestmark = [pytest.mark.emulated, pytest.mark.sanitized_once]
 

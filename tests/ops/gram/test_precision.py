@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnnfast import ops
-from tests.ops.gram.cases import random_tensor, relative_error, relu_features
+from tests.ops.tensors import random_tensor, relative_error, relu_features
 
 HALVES = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnnfast import ops
-from tests.ops.gram.cases import random_tensor, relative_error
+from tests.ops.tensors import random_tensor, relative_error
 
 pytestmark = pytest.mark.emulated
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

@@ -9,7 +9,7 @@ import torch
 from torch.autograd import gradcheck
 
 from cnnfast import ops, reference
-from tests.ops.gram.cases import CASES, FEW_CASES, random_tensor
+from tests.ops.gram.cases import CASES, FEW_CASES
 from tests.ops.promises import (
     Derivatives,
     Jacobians,
@@ -21,6 +21,7 @@ from tests.ops.promises import (
     everything,
     scalar,
 )
+from tests.ops.tensors import random_tensor
 
 BY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 BY_FEW_CASES = pytest.mark.parametrize("case", FEW_CASES, ids=str)

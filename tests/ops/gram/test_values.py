@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from cnnfast import ops, reference
-from tests.ops.gram.cases import CASES, random_tensor, relative_error
+from tests.ops.gram.cases import CASES
+from tests.ops.tensors import random_tensor, relative_error
 
 pytestmark = [pytest.mark.emulated, pytest.mark.sanitized_once]
 
