@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Makes tests slow that the sample of their options leaves out, and drops those of other parts."""
+    """Marks tests as slow that the sample of their options leaves out, and deselects those of other parts."""
     tables = defaultdict(list)
     for item in items:
         marker = item.get_closest_marker("covering")
@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _options(test: pytest.Function) -> list[tuple[type, Hashable]]:
-    """The parameters of a test, each with its type; the place in its list stands for one that has no hash."""
+    """The parameters of a test, each with its type; those that have no hash by their index."""
     options = []
     for name, value in test.callspec.params.items():
         try:
@@ -93,14 +93,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keeps the million objects that the imports and the collection leave out of the garbage collector's sight."""
+    """Exempts the million objects of imports and collection from garbage collection, which would scan them often."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """Frees, after tests that are not quick, what is in cycles of references: few objects, but whole networks."""
+    """Collects garbage after tests that take a while: cycles of references hold few objects, but whole networks."""
     started = time.perf_counter()
     result = yield
     if time.perf_counter() - started > 0.1:
@@ -110,7 +110,7 @@ def pytest_runtest_protocol() -> Iterator[None]:
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The device of a test's tensors: "cpu" too where the emulated CUDA kernels are in the place of the CPU's."""
+    """The device of a test's tensors: also "cpu" where the emulated CUDA kernels replace those of the CPU."""
     if request.param != "emulated":
         yield request.param
         return

@@ -16,8 +16,8 @@ def combinations_of(row: Sequence[Hashable], strength: int) -> list[tuple]:
 def covering(rows: Sequence[Sequence[Hashable]], strength: int = 2) -> list[int]:
     """Indices of rows that have between them every combination of `strength` options that any row has.
 
-    Greedy: the row with the most combinations that are missing so far comes next. Which one of equals does, changes
-    from column to column but is the same in every run.
+    Greedy: the row with the most combinations that are missing so far comes next. Equals come in a random order, the
+    same in every run.
 
     Args:
         rows: Options of each row, a column an axis.
@@ -33,7 +33,7 @@ def covering(rows: Sequence[Sequence[Hashable]], strength: int = 2) -> list[int]
         _, place, index = heapq.heappop(queue)
         gain = sum(combination in missing for combination in contents[index])
         if queue and (-gain, place) > queue[0][:2]:
-            # It has lost some to rows that were chosen since: back into the queue.
+            # Rows chosen since have taken some of its combinations: back into the queue.
             heapq.heappush(queue, (-gain, place, index))
         elif gain:
             chosen.append(index)

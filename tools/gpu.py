@@ -1,8 +1,8 @@
 """Builds, tests and measures the CUDA kernels on the GPU of this machine, in one command.
 
 Usage: gpu.py. Needs this Python's torch >= 2.11 with CUDA, setuptools, ninja, pybind11, numpy, pytest, a CUDA toolkit;
-no network. One line is printed a step, a failure stops nothing, and the exit status is not zero if anything failed. All
-steps together stop after nine minutes. Their outputs are kept in build/gpu/.
+no network. Prints one line a step. The steps after a failed one run too, and the exit status is not zero if any failed.
+All steps together stop after nine minutes. Their outputs are kept in build/gpu/.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the emulated kernels share: calls in every thread order; of Gram, layouts and definitions."""
+"""What the tests of the emulated kernels share: calls in every thread order, and layouts and definitions for Gram."""
 
 from __future__ import annotations
 

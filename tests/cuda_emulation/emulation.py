@@ -57,7 +57,7 @@ def build_library(kernels: list[Path] = KERNELS, folder: Path = ROOT / "build" /
 
 
 def _compile(words: list[str], flags: list[str], sources: list[Path], library: Path) -> None:
-    """Builds the library under another name first, so that it is whole once it is there."""
+    """Builds the library under another name and renames it, so that nobody loads half a file."""
     fresh = library.with_suffix(f".{os.getpid()}")
     libraries = [f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu", "-lc10"]
     objects = [fresh.with_suffix(f".{os.getpid()}.{source.stem}.o") for source in sources]
@@ -71,7 +71,7 @@ def _compile(words: list[str], flags: list[str], sources: list[Path], library: P
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Inside, no other process is: of several that want the library one builds it."""
+    """Locks a file: of several processes that want the library, one builds it and the others wait."""
     import fcntl
 
     with open(path, "w") as file:
@@ -99,7 +99,7 @@ def set_order(order: str, seed: int = 0) -> None:
 
 @contextmanager
 def architecture(compute_capability: int) -> Iterator[None]:
-    """Inside, kernels are compiled for another compute capability than 80 (8.0)."""
+    """Within the context, kernels count as compiled for another compute capability than 80 (8.0)."""
     torch.ops.cnnfast_emulated.set_architecture(compute_capability)
     try:
         yield
@@ -126,7 +126,7 @@ def operators() -> list[str]:
 
 @contextmanager
 def emulated_kernels() -> Iterator[None]:
-    """Inside, CPU tensors go to the CUDA kernels, with every registration of the operators as it is."""
+    """Within the context, CPU tensors go to the CUDA kernels; all other registrations stay as they are."""
     library = torch.library.Library("cnnfast", "IMPL")
     for name in operators():
         kernel = getattr(torch.ops.cnnfast_emulated, name).default

@@ -1,4 +1,4 @@
-"""What a call keeps and takes of memory, and what it gives elsewhere, as many tests of operators measure it."""
+"""Measurements for the tests of operators: memory of a call, results on other processors and in other threads."""
 
 from __future__ import annotations
 

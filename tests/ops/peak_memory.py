@@ -32,7 +32,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
 
 def print_peaks(measure: Callable[..., int], calls: Iterable[tuple]) -> None:
-    """Prints what `measure` returns for each call's arguments; for a script that has not used any threads yet."""
+    """Prints what `measure` returns for each call's arguments. The script must not have started threads: it forks."""
     peaks = []
     for arguments in calls:
         reading, writing = os.pipe()

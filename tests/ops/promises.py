@@ -173,7 +173,7 @@ def _forward_and_backward(function, case, tensors):
 
 
 def check_compiled(case, device, backend, dynamic):
-    """Result and gradients of the compiled function, with the layouts of the function's own."""
+    """Result and gradients of the compiled function are those of the function itself, layouts included."""
     eager = getattr(ops, case.function)
     compiled = torch.compile(eager, fullgraph=True, dynamic=dynamic, backend=backend)
     tensors = case.tensors(torch.float32, device)
