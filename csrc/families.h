@@ -1,7 +1,7 @@
 // The one list of operator families: a family is the folder csrc/<family>/ and the namespace cnnfast::<family>.
 //
-// Includes one file of every family. Which one says the macro CNNFAST_FAMILY_FILE(family) of the includer: table.h,
-// schemas.h or family##_simd.inl. Included once for each of them, so there is no include guard.
+// Includes one file of every family: the includer defines CNNFAST_FAMILY_FILE(family) as table.h, schemas.h or
+// family##_simd.inl. It is included several times, so it has no include guard.
 
 // clang-format off: a path must not contain spaces
 #define CNNFAST_QUOTE_(path) #path

@@ -7,7 +7,7 @@
 #error "build through setup.py, which passes the version and the build's facts"
 #endif
 
-// Can be read in the file even when it does not load: cnnfast/_extension.py searches it to name the version.
+// When the module does not load, cnnfast/_extension.py finds this text in its file and names the version.
 [[gnu::used]] static const char build_record[] = "cnnfast built with torch " CNNFAST_BUILD_TORCH;
 
 PYBIND11_MODULE(_C, m) {

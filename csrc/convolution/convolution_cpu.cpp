@@ -1,9 +1,4 @@
 // 3x3 convolutions on the CPU: checks that protect memory, allocation.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -15,15 +10,11 @@
 namespace cnnfast::convolution {
 namespace {
 
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
 void check(const Tensor& tensor, const Tensor& x, int64_t dimensions, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == dimensions, "_convolution3x3: ", name, " must have ", dimensions, " dimensions, got ",
                   tensor.dim());
   STD_TORCH_CHECK(tensor.scalar_type() == ScalarType::Float, "_convolution3x3: ", name, " must be float32");
-  STD_TORCH_CHECK(beside(tensor, x), "_convolution3x3: ", name, " must be on the device of x");
+  STD_TORCH_CHECK(same_device(tensor, x), "_convolution3x3: ", name, " must be on the device of x");
 }
 
 Tensor convolution3x3(const Tensor& x_, const Tensor& weight_, const std::optional<Tensor> bias_, int64_t padding,

@@ -36,14 +36,8 @@ Capability capability() {
 }
 
 std::string cpu_capability() {
-  switch (capability()) {
-    case Capability::avx512:
-      return "avx512";
-    case Capability::avx2:
-      return "avx2";
-    default:
-      return "default";
-  }
+  const Capability chosen = capability();
+  return chosen == Capability::avx512 ? "avx512" : chosen == Capability::avx2 ? "avx2" : "default";
 }
 
 }  // namespace cnnfast

@@ -1,26 +1,23 @@
-// The dispatch over element types of the CPU kernels.
+// The dispatch over element types.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
+#include "core/tensors.h"
 #include "core/types.h"
 
 namespace cnnfast {
 
-// Calls f with a value of the kernels' element type.
-template <typename F>
-auto dispatch(const torch::stable::Tensor& x, const char* name, const F& f) {
-  using torch::headeronly::ScalarType;
+// Calls f with a value of the element type of x. CUDA kernels have other half types than those of the CPU.
+template <typename Half = half_bits, typename BFloat16 = bfloat16_bits, typename F>
+auto dispatch(const Tensor& x, const char* name, const F& f) {
   switch (x.scalar_type()) {
     case ScalarType::Float:
       return f(float{});
     case ScalarType::Double:
       return f(double{});
     case ScalarType::Half:
-      return f(half_bits{});
+      return f(Half{});
     case ScalarType::BFloat16:
-      return f(bfloat16_bits{});
+      return f(BFloat16{});
     default:
       STD_TORCH_CHECK(false, name, ": x must be float16, bfloat16, float32 or float64");
   }

@@ -2,14 +2,13 @@
 // memory, asynchronous copies and tensor cores. Kernels and host code are the same in both.
 #pragma once
 
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Exception.h>
 #include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
 #include <limits>
+
+#include "core/tensors.h"
 
 #ifdef CUDA_EMULATION
 
@@ -19,13 +18,13 @@
 
 namespace cnnfast {
 
-inline bool on_kernel_device(const torch::stable::Tensor& t) { return t.is_cpu(); }
+inline bool on_kernel_device(const Tensor& t) { return t.is_cpu(); }
 
 struct DeviceGuard {
-  explicit DeviceGuard(const torch::stable::Tensor&) {}
+  explicit DeviceGuard(const Tensor&) {}
 };
 
-inline cudaStream_t current_stream(const torch::stable::Tensor&) { return nullptr; }
+inline cudaStream_t current_stream(const Tensor&) { return nullptr; }
 
 template <typename... P, typename... A>
 void launch_unchecked(void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t, A&&... arguments) {
@@ -63,14 +62,14 @@ void multiply_matrices(E, const uint32_t (&a)[4], uint32_t b0, uint32_t b1, floa
 
 namespace cnnfast {
 
-inline bool on_kernel_device(const torch::stable::Tensor& t) { return t.is_cuda(); }
+inline bool on_kernel_device(const Tensor& t) { return t.is_cuda(); }
 
 struct DeviceGuard {
   torch::stable::accelerator::DeviceGuard guard;
-  explicit DeviceGuard(const torch::stable::Tensor& t) : guard(t.get_device_index()) {}
+  explicit DeviceGuard(const Tensor& t) : guard(t.get_device_index()) {}
 };
 
-inline cudaStream_t current_stream(const torch::stable::Tensor& t) {
+inline cudaStream_t current_stream(const Tensor& t) {
   void* stream = nullptr;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);

@@ -29,7 +29,7 @@ struct Accumulate<double> {
 template <typename E>
 using accumulate_t = typename Accumulate<E>::type;
 
-// The signed integer of the size of T: an index in the lane of a vector beside each value of T.
+// The signed integer as wide as T, for an index that goes with each value in a vector of T.
 template <typename T>
 struct Lane {
   using code = int32_t;

@@ -4,8 +4,6 @@
 // registers, from the widest class on, and threads exchange them through shared memory.
 #pragma once
 
-#include <cstdint>
-
 #include "core/runtime.h"
 #include "discs/cuda_tiling.h"
 #include "discs/discs_math.h"

@@ -60,11 +60,9 @@ __global__ void __launch_bounds__(kDiscThreads) disc_sum_kernel(const DiscSumArg
   using T = accumulate_t<E>;
   const DiscCells cells(a.tiling);
   const int64_t plane = int64_t(a.height) * a.width;
-  const SummedDiscs<E> source = {a.radii,       a.bins + cells.plane * a.radii.count * plane,
-                                 plane,         a.weight,
-                                 a.height,      a.width,
-                                 -a.pad,        0,
-                                 a.radii.count, a.tiling.reach};
+  const int count = a.radii.count, reach = a.tiling.reach;
+  const E* bins = a.bins + cells.plane * count * plane;
+  const SummedDiscs<E> source = {a.radii, bins, plane, a.weight, a.height, a.width, -a.pad, 0, count, reach};
   T sums[kDiscItems];
   join_discs(source, a.tiling, cells, sums);
   T* out = a.out + cells.plane * a.tiling.height * a.tiling.width;

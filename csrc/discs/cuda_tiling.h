@@ -1,7 +1,6 @@
 // How the results of the disc operators are divided among blocks on CUDA, and the discs' radii.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "core/division.h"

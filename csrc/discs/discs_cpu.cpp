@@ -1,14 +1,10 @@
 // Discs on the CPU: checks that protect memory, allocation, the choice of the element type.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <optional>
 #include <tuple>
 #include <vector>
 
 #include "core/dispatch.h"
+#include "core/tensors.h"
 #include "discs/checks.h"
 #include "discs/maximum.h"
 #include "discs/sum.h"
@@ -17,9 +13,6 @@
 
 namespace cnnfast::discs {
 namespace {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 
 // Uninitialised where discs reach every element of the padded planes, else zero.
 Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zero,

@@ -1,10 +1,5 @@
 // Sums and unions of discs on CUDA: checks that protect memory, allocation, the choice of the element type, launches.
 // Nothing here waits for the device, and all memory comes from torch's allocator: calls can be captured in CUDA graphs.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <optional>
 #include <tuple>
@@ -23,9 +18,6 @@
 
 namespace cnnfast::discs {
 namespace {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 
 constexpr int64_t kLongestSide = int64_t(1) << 29;
 
@@ -48,14 +40,9 @@ void launch_sum(const Tensor& bins, const DiscRadii& radii, const std::optional<
                 const Tensor& out, cudaStream_t stream) {
   using T = accumulate_t<E>;
   const DiscTiling tiling(int(out.size(2)), int(out.size(3)), largest(radii));
-  const DiscSumArguments<E> a = {radii,
-                                 tiling,
-                                 data<E>(bins),
-                                 data<T>(weight),
-                                 int(bins.size(2)),
-                                 int(bins.size(3)),
-                                 int(pad),
-                                 mutable_data<T>(out)};
+  const int height = int(bins.size(2)), width = int(bins.size(3));
+  T* sums = mutable_data<T>(out);
+  const DiscSumArguments<E> a = {radii, tiling, data<E>(bins), data<T>(weight), height, width, int(pad), sums};
   launch(disc_sum_kernel<E>, out.size(0) * tiling.tiles(), dim3(kDiscThreads), stream, a);
 }
 
@@ -142,14 +129,10 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
     Tensor index = torch::stable::new_empty(bins, {bins.size(0), 1, height, width}, ScalarType::Long);
     if (out.numel() == 0) return std::make_tuple(out, index);
     const DiscTiling tiling(int(height), int(width), largest(radii));
-    const DiscMaxArguments<E> a = {radii,
-                                   tiling,
-                                   data<E>(bins),
-                                   int(bins.size(2)),
-                                   int(bins.size(3)),
-                                   int(pad),
-                                   mutable_data<E>(out),
-                                   mutable_data<int64_t>(index)};
+    const int rows = int(bins.size(2)), columns = int(bins.size(3));
+    E* largest_values = mutable_data<E>(out);
+    int64_t* places = mutable_data<int64_t>(index);
+    const DiscMaxArguments<E> a = {radii, tiling, data<E>(bins), rows, columns, int(pad), largest_values, places};
     launch(disc_max_kernel<E>, bins.size(0) * tiling.tiles(), dim3(kDiscThreads), current_stream(bins_), a);
     return std::make_tuple(out, index);
   });
@@ -165,13 +148,9 @@ Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int6
   Tensor out = torch::stable::new_empty(labels, {labels.size(0), height, width}, ScalarType::Bool);
   if (out.numel() == 0) return out;
   const DiscTiling tiling(int(height), int(width), largest(radii));
-  const DiscUnionArguments a = {radii,
-                                tiling,
-                                data<uint8_t>(labels),
-                                int(labels.size(1)),
-                                int(labels.size(2)),
-                                int(pad),
-                                mutable_data<bool>(out)};
+  const int rows = int(labels.size(1)), columns = int(labels.size(2));
+  bool* covered = mutable_data<bool>(out);
+  const DiscUnionArguments a = {radii, tiling, data<uint8_t>(labels), rows, columns, int(pad), covered};
   launch(disc_union_kernel, labels.size(0) * tiling.tiles(), dim3(kDiscThreads), current_stream(labels_), a);
   return out;
 }

@@ -1,12 +1,11 @@
 // Bins and radii as the CPU kernels see them.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
+#include "core/tensors.h"
 #include "discs/table.h"
 
 namespace cnnfast::discs {
@@ -18,7 +17,7 @@ struct Bins {
   int64_t images, kinds, height, width;
   int64_t image_stride, kind_stride, row_stride, column_stride;
 
-  explicit Bins(const torch::stable::Tensor& bins)
+  explicit Bins(const Tensor& bins)
       : data(static_cast<const E*>(bins.const_data_ptr())),
         images(bins.size(0)),
         kinds(bins.size(1)),

@@ -1,20 +1,16 @@
 // Checks that protect memory: what the transforms of all devices require of their arguments.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <cmath>
 #include <cstdint>
 #include <limits>
 
+#include "core/tensors.h"
 #include "distance/distance_math.h"
 
 namespace cnnfast::distance {
 
-inline void check_mask(const torch::stable::Tensor& mask, const char* name) {
-  using torch::headeronly::ScalarType;
+inline void check_mask(const Tensor& mask, const char* name) {
   STD_TORCH_CHECK(mask.dim() == 3, name, ": mask must have 3 dimensions, got ", mask.dim());
   const ScalarType type = mask.scalar_type();
   STD_TORCH_CHECK(type == ScalarType::Bool || type == ScalarType::Byte || type == ScalarType::Char ||
@@ -75,8 +71,7 @@ inline DistanceResult checked_bins(int64_t radius, int64_t bins, int64_t one_hot
 }
 
 // The type of a result.
-inline torch::headeronly::ScalarType result_type(DistanceKind kind) {
-  using torch::headeronly::ScalarType;
+inline ScalarType result_type(DistanceKind kind) {
   switch (kind) {
     case DistanceKind::bins:
     case DistanceKind::one_hot:
@@ -92,12 +87,11 @@ inline torch::headeronly::ScalarType result_type(DistanceKind kind) {
 
 // Element types of planes of bins, by the schema's number, and the bits of their 1.
 struct OneHotType {
-  torch::headeronly::ScalarType type;
+  ScalarType type;
   int bytes;
   uint64_t one;
 };
 inline OneHotType one_hot_type(int64_t one_hot) {
-  using torch::headeronly::ScalarType;
   const OneHotType types[] = {{ScalarType::Byte, 0, 0},           {ScalarType::Byte, 1, 1},
                               {ScalarType::Half, 2, 0x3c00},      {ScalarType::BFloat16, 2, 0x3f80},
                               {ScalarType::Float, 4, 0x3f800000}, {ScalarType::Double, 8, 0x3ff0000000000000}};

@@ -47,16 +47,10 @@ struct DistanceFinish {
 
  private:
   __device__ void store_one_hot(int64_t plane, int64_t pixel, int bin) const {
-    switch (one_hot_bytes) {
-      case 1:
-        return store_planes<uint8_t>(plane, pixel, bin);
-      case 2:
-        return store_planes<uint16_t>(plane, pixel, bin);
-      case 4:
-        return store_planes<uint32_t>(plane, pixel, bin);
-      default:
-        return store_planes<uint64_t>(plane, pixel, bin);
-    }
+    if (one_hot_bytes == 1) return store_planes<uint8_t>(plane, pixel, bin);
+    if (one_hot_bytes == 2) return store_planes<uint16_t>(plane, pixel, bin);
+    if (one_hot_bytes == 4) return store_planes<uint32_t>(plane, pixel, bin);
+    store_planes<uint64_t>(plane, pixel, bin);
   }
   template <typename Bits>
   __device__ void store_planes(int64_t plane, int64_t pixel, int bin) const {

@@ -12,8 +12,8 @@
 
 namespace cnnfast::distance {
 
-// A pixel between the two kernels: steps to the nearest change in its column, whether it is foreground, and whether it
-// differs from its left neighbour.
+// What the first kernel tells the second about a pixel: steps to the nearest change in its column, whether it is
+// foreground, and whether it differs from its left neighbour.
 struct ScanWord {
   static constexpr int far = (1 << 30) - 1;
   uint32_t bits;
@@ -26,7 +26,7 @@ struct ScanWord {
   __device__ bool change() const { return bits & 1; }
 };
 
-constexpr int kScanColumns = 32, kScanSegments = 32;  // of a block; every segment of a column is a thread's
+constexpr int kScanColumns = 32, kScanSegments = 32;  // of a block; a thread has one segment of one column
 
 // words: (P, H, W). A block has 32 columns of a plane.
 template <typename E>

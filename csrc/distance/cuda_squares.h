@@ -1,8 +1,6 @@
 // Squared distances as the kernels compare them: of pixels in whole numbers, of unequal spacings in float64.
 #pragma once
 
-#include <cstdint>
-
 #include "core/runtime.h"
 
 namespace cnnfast::distance {

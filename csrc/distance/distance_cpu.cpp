@@ -1,9 +1,4 @@
 // The distance transforms on the CPU: allocation, and the choice of the algorithm.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -18,8 +13,6 @@
 
 namespace cnnfast::distance {
 namespace {
-
-using torch::stable::Tensor;
 
 // Above this radius the envelope of a row, which takes linear time, is as fast as trying every offset.
 constexpr int64_t kLargestTileRadius = 64;

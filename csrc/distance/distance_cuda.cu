@@ -1,16 +1,12 @@
 // The distance transforms on CUDA: checks that protect memory, allocation, the choice of kernels, launches. Nothing
 // here waits for the device, and all memory comes from torch's allocator: calls can be captured in CUDA graphs.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/cuda_tensors.h"
 #include "core/division.h"
 #include "core/runtime.h"
+#include "core/tensors.h"
 #include "distance/checks.h"
 #include "distance/cuda_finish.h"
 #include "distance/cuda_planes.h"
@@ -22,9 +18,6 @@
 namespace cnnfast::distance {
 namespace {
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
 // The options that both operators share.
 struct Search {
   bool labels, border;
@@ -32,14 +25,14 @@ struct Search {
   double reach;  // units beyond which nothing changes the result; infinity: none
 };
 
-// The smallest square of whole steps that is as far as `steps`.
+// The smallest whole number that is surely not below steps^2: squared distances from it on change nothing.
 int64_t square_limit(double steps) {
   if (!(steps < 1e9)) return kNowhere;
   const bool exact = steps == std::floor(steps);
   return exact ? int64_t(steps) * int64_t(steps) : int64_t(std::ceil(steps * steps)) + 1;
 }
 
-// Steps whose square, times the smallest weight of a step, is below the limit.
+// How many steps, at most kHalo, change a result: their square times `weight` is below the limit.
 int steps_in_sight(double limit, double weight) {
   int steps = 0;
   while (steps < kHalo && (steps + 1) * (steps + 1) * weight < limit) ++steps;
@@ -96,16 +89,11 @@ void transform_typed(const Tensor& memory, const Search& search, const DistanceF
 void transform(const Tensor& mask, const Search& search, const DistanceFinish& finish) {
   const Tensor memory = torch::stable::contiguous(mask);
   const cudaStream_t stream = current_stream(mask);
-  switch (mask.element_size()) {
-    case 1:
-      return transform_typed<uint8_t>(memory, search, finish, stream);
-    case 2:
-      return transform_typed<uint16_t>(memory, search, finish, stream);
-    case 4:
-      return transform_typed<uint32_t>(memory, search, finish, stream);
-    default:
-      return transform_typed<uint64_t>(memory, search, finish, stream);
-  }
+  const auto bytes = mask.element_size();
+  if (bytes == 1) return transform_typed<uint8_t>(memory, search, finish, stream);
+  if (bytes == 2) return transform_typed<uint16_t>(memory, search, finish, stream);
+  if (bytes == 4) return transform_typed<uint32_t>(memory, search, finish, stream);
+  transform_typed<uint64_t>(memory, search, finish, stream);
 }
 
 Tensor truncated_distance_transform(const Tensor& mask, double radius, bool labels, double spacing_y, double spacing_x,

@@ -97,39 +97,19 @@ static bool nearest_of(const T* centre, int64_t pitch, const T* start, int64_t n
 
 template <typename T>
 static void nearest(const T* centre, int64_t pitch, const T* start, int64_t n, int64_t reach, T* best) {
-  constexpr auto copy = [](const T* from, int64_t count, T* to) {
-    __builtin_memcpy(to, from, size_t(count) * sizeof(T));
-    return false;
-  };
-  if (reach == 0) {
-    copy(start, n, best);
-    return;
-  }
+  if (reach == 0) __builtin_memcpy(best, start, size_t(n) * sizeof(T));
   int64_t done = 0;
   bool goes_on = true;
   while (goes_on && done < reach) {
     const int64_t left = reach - done;
     // Two runs of nearly equal length where one would be too long.
     const int64_t offsets = left <= 6 ? left : left < 12 ? (left + 1) / 2 : 6;
-    switch (offsets) {
-      case 1:
-        goes_on = nearest_of<T, 1>(centre, pitch, start, n, done, best);
-        break;
-      case 2:
-        goes_on = nearest_of<T, 2>(centre, pitch, start, n, done, best);
-        break;
-      case 3:
-        goes_on = nearest_of<T, 3>(centre, pitch, start, n, done, best);
-        break;
-      case 4:
-        goes_on = nearest_of<T, 4>(centre, pitch, start, n, done, best);
-        break;
-      case 5:
-        goes_on = nearest_of<T, 5>(centre, pitch, start, n, done, best);
-        break;
-      default:
-        goes_on = nearest_of<T, 6>(centre, pitch, start, n, done, best);
-    }
+    if (offsets == 1) goes_on = nearest_of<T, 1>(centre, pitch, start, n, done, best);
+    if (offsets == 2) goes_on = nearest_of<T, 2>(centre, pitch, start, n, done, best);
+    if (offsets == 3) goes_on = nearest_of<T, 3>(centre, pitch, start, n, done, best);
+    if (offsets == 4) goes_on = nearest_of<T, 4>(centre, pitch, start, n, done, best);
+    if (offsets == 5) goes_on = nearest_of<T, 5>(centre, pitch, start, n, done, best);
+    if (offsets == 6) goes_on = nearest_of<T, 6>(centre, pitch, start, n, done, best);
     done += offsets;
     start = best;
   }

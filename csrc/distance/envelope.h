@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
-#include <vector>
 
 #include "core/memory.h"
 #include "distance/distance_math.h"

@@ -33,19 +33,12 @@ struct DistanceOutput {
   }
   // Bins of n pixels as labels or as planes.
   void store_bins(int64_t bins, const uint8_t* labels, int64_t plane, int64_t y, int64_t first, int64_t n) const {
-    switch (one_hot_bytes) {
-      case 0:
-        return copy_bytes(reinterpret_cast<const char*>(labels), n,
-                          reinterpret_cast<char*>(row<uint8_t>(plane, y) + first));
-      case 1:
-        return store_planes<uint8_t>(bins, labels, plane, y, first, n);
-      case 2:
-        return store_planes<uint16_t>(bins, labels, plane, y, first, n);
-      case 4:
-        return store_planes<uint32_t>(bins, labels, plane, y, first, n);
-      default:
-        return store_planes<uint64_t>(bins, labels, plane, y, first, n);
-    }
+    const char* bytes = reinterpret_cast<const char*>(labels);
+    if (one_hot_bytes == 0) return copy_bytes(bytes, n, reinterpret_cast<char*>(row<uint8_t>(plane, y) + first));
+    if (one_hot_bytes == 1) return store_planes<uint8_t>(bins, labels, plane, y, first, n);
+    if (one_hot_bytes == 2) return store_planes<uint16_t>(bins, labels, plane, y, first, n);
+    if (one_hot_bytes == 4) return store_planes<uint32_t>(bins, labels, plane, y, first, n);
+    store_planes<uint64_t>(bins, labels, plane, y, first, n);
   }
 };
 

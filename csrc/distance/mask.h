@@ -1,11 +1,11 @@
 // A mask of any integer type and any strides, read row by row.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-
 #include <bit>
 #include <cstdint>
 #include <cstring>
+
+#include "core/tensors.h"
 
 namespace cnnfast::distance {
 
@@ -37,7 +37,7 @@ struct Mask {
   int64_t plane_stride, row_stride, column_stride;  // bytes
   int log_size;                                     // of the bytes of an element
 
-  explicit Mask(const torch::stable::Tensor& mask)
+  explicit Mask(const Tensor& mask)
       : data(static_cast<const char*>(mask.const_data_ptr())),
         planes(mask.size(0)),
         height(mask.size(1)),
@@ -49,7 +49,7 @@ struct Mask {
 
   int64_t element_size() const { return int64_t(1) << log_size; }
 
-  // Elements first, ..., first + count - 1 of a row, one behind the other.
+  // Copies the elements first, ..., first + count - 1 of a row to contiguous memory.
   void copy(int64_t plane, int64_t y, int64_t first, int64_t count, char* to) const {
     const char* from = data + plane * plane_stride + y * row_stride + first * column_stride;
     if (column_stride == element_size()) {

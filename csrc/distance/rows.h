@@ -2,13 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <type_traits>
 #include <vector>
 
-#include "core/memory.h"
 #include "core/parallel.h"
 #include "distance/columns.h"
 #include "distance/distance_math.h"
@@ -66,7 +64,7 @@ class RowFinish {
   std::vector<uint8_t> labels_;
 };
 
-// The second pass for all rows. V: type of the distances along the columns, whose memory may be that of the results.
+// The second pass for all rows. The distances along the columns, of type V, may lie in the memory of the results.
 template <typename Square, typename V>
 class Rows {
  public:

@@ -12,8 +12,8 @@
 
 namespace cnnfast::gram {
 
-// Pixels go by strips whose panel (depth x strip) stays in a second-level cache; every strip is computed by one thread,
-// so there is nothing to reduce.
+// Pixels are processed in strips whose panel (depth x strip) stays in a second-level cache; one thread computes a
+// strip, so there is nothing to reduce.
 constexpr int64_t kStripBytes = 256 * 1024;
 constexpr int64_t kLongestStrip = 1024;
 // An output of this size is written with streaming stores: it would only evict everything else from the caches.

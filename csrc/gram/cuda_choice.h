@@ -4,11 +4,8 @@
 // benchmarks measures it.
 #pragma once
 
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include "core/runtime.h"
+#include "core/tensors.h"
 #include "gram/cuda_apply.h"
 #include "gram/cuda_mma_apply.h"
 #include "gram/cuda_mma_products.h"

@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "core/runtime.h"
-#include "core/types.h"
 #include "gram/gram_math.h"
 
 namespace cnnfast::gram {

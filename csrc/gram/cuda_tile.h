@@ -47,7 +47,7 @@ class PanelMover {
   __device__ PanelMover(int64_t wide_stride, int64_t deep_stride)
       : wide_is_adjacent_(wide_stride == 1 || deep_stride != 1), wide_stride_(wide_stride), deep_stride_(deep_stride) {}
 
-  // Elements with wide < wides and deep < deeps; the others are zero.
+  // Fetches the elements with wide < wides and deep < deeps; the others are zero.
   __device__ void fetch(const E* panel, int wides, int deeps) {
     wides_ = wides, deeps_ = deeps;
     if (wide_is_adjacent_) {
@@ -57,7 +57,7 @@ class PanelMover {
     }
   }
 
-  // Shifted and scaled by `change`, a function of (value, wide, deep).
+  // Stores the fetched panel; each element inside becomes change(value, wide, deep).
   template <typename Change>
   __device__ void store(const Change& change, Panel<T>& panel) const {
     if (wide_is_adjacent_) {

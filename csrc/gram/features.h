@@ -1,10 +1,9 @@
 // Feature maps and pixel weights as the kernels of every device read them.
 #pragma once
 
-#include <torch/csrc/stable/tensor.h>
-
 #include <cstdint>
 
+#include "core/tensors.h"
 #include "core/types.h"
 
 namespace cnnfast::gram {
@@ -16,7 +15,7 @@ struct Features {
   int64_t batch, channels, pixels;
   int64_t batch_stride, channel_stride, pixel_stride;
 
-  explicit Features(const torch::stable::Tensor& x)
+  explicit Features(const Tensor& x)
       : data(static_cast<const E*>(x.const_data_ptr())),
         batch(x.size(0)),
         channels(x.size(1)),
@@ -24,7 +23,7 @@ struct Features {
         batch_stride(x.stride(0)),
         channel_stride(x.stride(1)),
         pixel_stride(x.stride(2)) {}
-  // The same value everywhere.
+  // One channel whose elements are all *value.
   Features(const E* value, int64_t batch, int64_t pixels)
       : data(value), batch(batch), channels(1), pixels(pixels), batch_stride(0), channel_stride(0), pixel_stride(0) {}
 
@@ -41,7 +40,7 @@ struct PixelWeights {
   const T* data = nullptr;
   int64_t regions = 1, batch_stride = 0, pixels = 0;
 
-  explicit PixelWeights(const torch::stable::Tensor* weight) {
+  explicit PixelWeights(const Tensor* weight) {
     if (!weight) return;
     data = static_cast<const T*>(weight->const_data_ptr());
     regions = weight->size(1);

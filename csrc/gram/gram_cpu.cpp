@@ -1,14 +1,10 @@
 // The Gram family on the CPU: checks that protect memory, allocation, the choice of the element type.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <optional>
 #include <tuple>
 #include <vector>
 
 #include "core/dispatch.h"
+#include "core/tensors.h"
 #include "gram/apply.h"
 #include "gram/checks.h"
 #include "gram/divisors.h"
@@ -18,8 +14,6 @@
 
 namespace cnnfast::gram {
 namespace {
-
-using torch::stable::Tensor;
 
 // Everything about x that the operators share; keeps contiguous copies alive.
 template <typename E>

@@ -1,10 +1,5 @@
 // The Gram family on CUDA: checks that protect memory, allocation, the choice of the element type, launches. Nothing
 // here waits for the device, and all memory comes from torch's allocator: calls can be captured in CUDA graphs.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -14,6 +9,7 @@
 #include "core/cuda_total.h"
 #include "core/division.h"
 #include "core/runtime.h"
+#include "core/tensors.h"
 #include "gram/checks.h"
 #include "gram/cuda_apply.h"
 #include "gram/cuda_choice.h"
@@ -22,9 +18,6 @@
 
 namespace cnnfast::gram {
 namespace {
-
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 
 // Enough blocks for several on every multiprocessor of a large GPU. A constant, so that the bits of the results do not
 // depend on the GPU.

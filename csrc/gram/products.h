@@ -172,14 +172,9 @@ class Products {
   }
 
   BlockSums block_sums(const double* total, int64_t row, int64_t column) const {
-    return {total,
-            simd().tile,
-            simd().tile_slot,
-            x_blocks_.begin(row),
-            y_blocks_.begin(column),
-            x_blocks_.rows(row),
-            y_blocks_.rows(column),
-            symmetric_ && row == column};
+    const Blocks &x = x_blocks_, &y = y_blocks_;
+    const bool upper = symmetric_ && row == column;
+    return {total, simd().tile, simd().tile_slot, x.begin(row), y.begin(column), x.rows(row), y.rows(column), upper};
   }
 
   // Products of one block of x with all its blocks of y; done(column, pair) after each. The next panel is packed

@@ -1,9 +1,4 @@
 // 2x2 pooling behind a ReLU on the CPU: checks that protect memory, allocation, threads.
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/Exception.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -15,10 +10,6 @@
 
 namespace cnnfast::pooling {
 namespace {
-
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
 
 void check(const Tensor& tensor, const char* function, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == 4, function, ": ", name, " must have 4 dimensions, got ", tensor.dim());
@@ -64,7 +55,7 @@ Tensor relu_pool_backward(const Tensor& grad_, const Tensor& bits_, int64_t heig
   STD_TORCH_CHECK(height >= 0 && width >= 0 && height / 2 == rows && width / 2 == columns, name,
                   ": height and width must be those of an input of ", rows, "x", columns, " values, got ", height, "x",
                   width);
-  STD_TORCH_CHECK(bits_.scalar_type() == ScalarType::Byte && beside(bits_, grad_), name,
+  STD_TORCH_CHECK(bits_.scalar_type() == ScalarType::Byte && same_device(bits_, grad_), name,
                   ": bits must be uint8, on the device of grad");
   STD_TORCH_CHECK(bits_.dim() == 4 && bits_.size(0) == batch && bits_.size(1) == rows && bits_.size(2) == columns &&
                       bits_.size(3) == channels,

@@ -1,8 +1,8 @@
 // The inner loops of 2x2 pooling behind a ReLU: function pointers, filled once per instruction set.
 //
 // Every value of the result has four bits: whether the px at (0, 0), (0, 1), (1, 0), (1, 1) of its window receive its
-// gradient. They have a byte, in blocks of kChannelBlock channels: byte 4 l + k of a block belongs to its channel
-// 16 k + l, so that vectors of 4, 8 or 16 lanes write the same bytes without shuffling lanes.
+// gradient. The four bits take a byte. Of a block of kChannelBlock channels, byte 4 l + k belongs to channel 16 k + l,
+// so that vectors of 4, 8 or 16 lanes write the same bytes without shuffling lanes.
 #pragma once
 
 #include <cstdint>
