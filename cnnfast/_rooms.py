@@ -14,7 +14,7 @@ from typing import Any
 from cnnfast._errors import MissingPackageError
 
 # Modules whose distribution has another name; others differ in "_" and "-" at most.
-_DISTRIBUTIONS = {"PIL": "pillow"}
+_DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 
 
 def required_packages() -> dict[str, str]:

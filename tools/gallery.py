@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import skimage
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from cnnfast.cli import main as cnnfast
-from cnnfast.images import load_image, resize, save_image
+from cnnfast.images import load_image, resize, sample_picture, save_image
+from cnnfast.images.samples import samples_folder
 from cnnfast.models.style.picture.colour import match_colour
 
-DATA = Path(skimage.__file__).parent / "data"
 SIZE, ITERATIONS = 384, 75
 CELL, GAP, CAPTION = 236, 6, 26
 TRAINING = {
@@ -38,19 +37,10 @@ TRAINING = {
 }
 
 
-class Crop(NamedTuple):
-    """A square of one of scikit-image's pictures: file, top left corner and side in px."""
-
-    file: str
-    top: int
-    left: int
-    side: int
-
-
-CONTENTS = {"astronaut": Crop("astronaut.png", 0, 0, 512), "chelsea": Crop("chelsea.png", 0, 75, 300)}
-STYLES = {"tissue": Crop("ihc.png", 0, 0, 512), "gravel": Crop("gravel.png", 0, 0, 256)}
-# Grey styles take the colours of another picture.
-PALETTES = {"gravel": "coffee.png"}
+# The samples of these names; grey gravel is a larger crop than theirs, in the colours of another picture.
+CONTENTS = ("astronaut", "cat")
+STYLES = ("tissue", "gravel")
+GRAVEL_SIDE, GRAVEL_PALETTE = 256, "coffee"
 
 
 class Column(NamedTuple):
@@ -65,11 +55,14 @@ class Column(NamedTuple):
 CAPTIONS = ("content", "style", "cnnfast style", "cnnfast fast-style: one pass of a trained network")
 
 
-def cut(crop: Crop, path: Path, palette: str | None = None) -> Path:
-    """Write a crop, in the colours of another of scikit-image's pictures if one is named, and return where."""
-    picture = load_image(DATA / crop.file)[:, crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
-    save_image(picture if palette is None else match_colour(picture, load_image(DATA / palette)), path)
-    return path
+def write(name: str, folder: Path) -> Path:
+    """Write a content or a style, and return where."""
+    picture = sample_picture(name)
+    if name == "gravel":
+        picture = load_image(samples_folder() / "gravel.png")[:, :GRAVEL_SIDE, :GRAVEL_SIDE]
+        picture = match_colour(picture, sample_picture(GRAVEL_PALETTE))
+    save_image(picture, folder / f"{name}.png")
+    return folder / f"{name}.png"
 
 
 def run(*words: object, **options: object) -> None:
@@ -85,11 +78,11 @@ def run(*words: object, **options: object) -> None:
 
 def make(work: Path) -> list[Column]:
     """All pictures of the sheet, a column for each style and content."""
-    contents = {name: cut(crop, work / f"{name}.png") for name, crop in CONTENTS.items()}
+    contents = {name: write(name, work) for name in CONTENTS}
     columns = []
-    for name, crop in STYLES.items():
-        style, model = cut(crop, work / f"{name}.png", PALETTES.get(name)), work / f"{name}.pth"
-        run("fast-style", "train", style, DATA, "-o", model, **TRAINING)
+    for name in STYLES:
+        style, model = write(name, work), work / f"{name}.pth"
+        run("fast-style", "train", style, samples_folder(), "-o", model, **TRAINING)
         for content_name, content in contents.items():
             stylized, fast = (work / f"{content_name}_{name}_{kind}.png" for kind in ("style", "fast_style"))
             run("style", content, style, "-o", stylized, size=SIZE, iterations=ITERATIONS)

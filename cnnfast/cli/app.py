@@ -28,6 +28,10 @@ app = build_group(
             "cnnfast.cli.info",
             "Print versions, devices, compiled kernels, weights and threads: copy it into a bug report.",
         ),
+        "samples": (
+            "cnnfast.cli.samples",
+            "Write sample pictures to a folder: what the README's commands work on. Existing files are kept.",
+        ),
         "fast-style": style.fast_style,
         "segment": segment.group,
         "weights": build_group(

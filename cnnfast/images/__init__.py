@@ -6,6 +6,7 @@ from cnnfast.images.histogram import match_histogram
 from cnnfast.images.layout import is_grey, resize, side_by_side, size_for
 from cnnfast.images.limits import MAX_PIXELS
 from cnnfast.images.reading import load_image
+from cnnfast.images.samples import sample_picture
 from cnnfast.images.writing import save_image
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "load_image",
     "match_histogram",
     "resize",
+    "sample_picture",
     "save_image",
     "side_by_side",
     "size_for",

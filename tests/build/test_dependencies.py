@@ -17,7 +17,7 @@ tomllib = pytest.importorskip("tomllib", reason="Python 3.11 brings tomllib")
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("cnnfast", "tests", "benchmarks", "examples", "tools")
 # Extras that users of the package install; the others are for its development.
-RUNTIME = ("models", "train", "export", "cli")
+RUNTIME = ("models", "train", "export", "cli", "samples")
 # Import names that are not the distribution's name with _ for -.
 DISTRIBUTIONS = {
     "PIL": "pillow",

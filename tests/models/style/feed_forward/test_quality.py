@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ pytest.importorskip("skimage")
 
 from cnnfast.features.choice import build_extractor
 from cnnfast.images import load_image
+from cnnfast.images.samples import samples_folder
 from cnnfast.models.style.feed_forward.apply import apply_style
 from cnnfast.models.style.feed_forward.examples_network import TransformerNet
 from cnnfast.models.style.feed_forward.losses import FAST_CONTENT_LAYERS, FAST_STYLE_LAYERS, PerceptualLoss
@@ -26,9 +26,7 @@ NAMES = ("astronaut.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "re
 @pytest.fixture
 def folder() -> Path:
     """Pictures that scikit-image has with it."""
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent / "data"
+    return samples_folder()
 
 
 @pytest.mark.slow

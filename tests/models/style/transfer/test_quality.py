@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,7 +9,7 @@ pytest.importorskip("PIL")
 pytest.importorskip("skimage")
 
 from cnnfast._extension import fast_dtype
-from cnnfast.images import load_image, resize
+from cnnfast.images import resize, sample_picture
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.transfer import style_network, stylize
 from cnnfast.ops import gram_matrix
@@ -24,10 +21,7 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
     """An astronaut, and tissue under the microscope, of 128 px."""
     if auto_weights() is None:
         pytest.skip("no VGG weights on this machine")
-    spec = importlib.util.find_spec("skimage")
-    assert spec is not None and spec.origin is not None
-    folder = Path(spec.origin).parent / "data"
-    return load_image(folder / "astronaut.png", size=128), load_image(folder / "ihc.png", size=128)
+    return resize(sample_picture("astronaut"), (128, 128)), resize(sample_picture("tissue"), (128, 128))
 
 
 @pytest.mark.slow
