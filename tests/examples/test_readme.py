@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,11 @@ def test_commands_run_top_to_bottom(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     for words in commands():
-        if "--scale" in words:  # a size of its own
-            words = [*words, "--iterations", "2", "--crop", "32x32"]
-        else:
-            words = shortened(words)
+        # --scale is a size of its own.
+        words = [*words, "--iterations", "2", "--crop", "32x32"] if "--scale" in words else shortened(words)
         status = main(words)
         assert status == 0, (words, capsys.readouterr().err)
-        for option, path in zip(words, words[1:], strict=False):
+        for option, path in pairwise(words):
             if option in ("-o", "--history", "--plot", "--side-by-side", "--json"):
                 assert Path(path).exists(), (words, path)
 
