@@ -102,7 +102,7 @@ def cityscapes_ap(predictions: Iterable[Prediction], truths: Iterable[Truth]) ->
     than the threshold; of several the best-scored one counts, the others are wrong. Detections that overlap no object
     enough are wrong, too, unless a larger share than the threshold lies on what is to be ignored: pixels without
     label, groups of objects, objects of less than 100 px. AP is the area under precision over recall, by the
-    trapezoidal rule, with one point for each score. Variants for distances of 50 and 100 m need depth and are not
+    trapezoidal rule, with one point for each score and a first one of precision 1 at recall 0. Variants for distances of 50 and 100 m need depth and are not
     offered.
 
     Args:
@@ -154,12 +154,12 @@ def _average_precision(pictures: list[_Picture], threshold: float) -> float:
 
 
 def _area(true: Tensor, false: Tensor, missed: int) -> float:
-    """Area under the curve through one point for each score, from recall 0 on at the precision of the highest score."""
+    """Area under the curve through one point for each score, from precision 1 at recall 0 on."""
     if not len(true):
         return 0.0
     scores = torch.cat([true, false]).unique().flip(0)
     hits = (true >= scores[:, None]).sum(1).double()
     precision = hits / (hits + (false >= scores[:, None]).sum(1))
     recall = hits / (len(true) + missed)
-    precision, recall = (torch.cat([part, line]) for part, line in ((precision[:1], precision), (hits[:1] * 0, recall)))
-    return float(torch.trapezoid(precision, recall))
+    start = precision.new_tensor([1.0])
+    return float(torch.trapezoid(torch.cat([start, precision]), torch.cat([start * 0, recall])))

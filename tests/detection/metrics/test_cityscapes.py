@@ -1,4 +1,4 @@
-"""AP of Cityscapes, on cases made by hand and against the benchmark's rules written out in loops."""
+"""AP of Cityscapes, on cases made by hand and against the benchmark's own program."""
 
 from __future__ import annotations
 
@@ -11,70 +11,75 @@ import torch
 from cnnfast.detection.metrics import CityscapesAP, cityscapes_ap
 from tests.detection.metrics.cases import random_scenes
 
-THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+NAMES = {1: "person", 2: "rider", 3: "car"}
 
 
-def counts(a, b):
-    return int((a & b).sum())
+@pytest.fixture
+def official(monkeypatch):
+    """AP of each class and threshold by the benchmark's own program, from masks instead of files."""
+    program = pytest.importorskip("cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling")
+    monkeypatch.setattr(program.args, "instLabels", list(NAMES.values()))
+
+    def evaluate(predictions, truths):
+        pictures = (_matches(p, t) for p, t in zip(predictions, truths, strict=True))
+        return program.evaluateMatches(dict(enumerate(pictures)), program.args)[0]
+
+    return evaluate
 
 
-def ap_by_loops(predictions, truths, label, threshold):
-    """True and false scores, picture by picture, then the curve over distinct scores."""
-    true, false, missed, any_object = [], [], 0, False
-    for p, t in zip(predictions, truths, strict=True):
-        found = [
-            (m, s) for m, s, own in zip(p["masks"], p["scores"].tolist(), p["labels"], strict=True) if own == label
-        ]
-        found = [(mask, score) for mask, score in found if mask.any()]
-        objects = [(m, c) for m, c, own in zip(t["masks"], t["iscrowd"], t["labels"], strict=True) if own == label]
-
-        def overlap(a, b):
-            return counts(a, b) / int((a | b).sum()) > threshold
-
-        for mask, crowd in objects:
-            if crowd or mask.sum() < 100:
-                continue
-            any_object = True
-            scores = sorted((score for other, score in found if overlap(other, mask)), reverse=True)
-            missed += not scores
-            true += scores[:1]
-            false += scores[1:]
-        for mask, score in found:
-            if any(overlap(mask, other) for other, _ in objects):
-                continue
-            ignored = counts(mask, t["ignore"])
-            for other, crowd in objects:
-                ignored += counts(mask, other) * (int(bool(crowd)) + int(other.sum() < 100))
-            if ignored / int(mask.sum()) <= threshold:
-                false.append(score)
-    if not any_object:
-        return None
-    points = [
-        (sum(s >= cut for s in true), sum(s >= cut for s in false)) for cut in sorted({*true, *false}, reverse=True)
-    ]
-    if not true:
-        return 0.0
-    precision = [hits / (hits + wrong) for hits, wrong in points]
-    recall = [hits / (len(true) + missed) for hits, _ in points]
-    return float(np.trapezoid([precision[0], *precision], [0.0, *recall]))
+def _matches(prediction, truth):
+    """A picture as the program has it after reading: what it knows of every object, and all overlaps of one class."""
+    result = {"groundTruth": {name: [] for name in NAMES.values()}, "prediction": {name: [] for name in NAMES.values()}}
+    ignore = truth.get("ignore", torch.zeros(prediction["masks"].shape[1:], dtype=torch.bool))
+    masks, crowds = truth["masks"].bool(), truth.get("iscrowd", torch.zeros(len(truth["masks"])))
+    for mask, crowd, label in zip(masks, crowds, truth["labels"].tolist(), strict=True):
+        # The program numbers objects from 1000 times the class on, and groups of them by the class alone.
+        known = {"instID": int(label) if crowd else 1000 * int(label), "pixelCount": int(mask.sum())}
+        known |= {"medDist": -1, "distConf": 0.0, "matchedPred": [], "mask": mask}
+        result["groundTruth"][NAMES[int(label)]].append(known)
+    for mask, label, score in zip(
+        prediction["masks"].bool(), prediction["labels"].tolist(), prediction["scores"].tolist(), strict=True
+    ):
+        if not mask.any():
+            continue
+        known = {"pixelCount": int(mask.sum()), "confidence": score, "voidIntersection": int((mask & ignore).sum())}
+        overlaps = []
+        for thing in result["groundTruth"][NAMES[int(label)]]:
+            if shared := int((mask & thing["mask"]).sum()):
+                overlaps.append(thing | {"intersection": shared})
+                thing["matchedPred"].append(known | {"intersection": shared})
+        result["prediction"][NAMES[int(label)]].append(known | {"matchedGt": overlaps})
+    return result
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_against_loops(seed):
+def with_ties(predictions, steps):
+    """Scores rounded to so many steps, so that many are equal."""
+    return [p | {"scores": (p["scores"] * steps).round() / steps} for p in predictions]
+
+
+@pytest.mark.parametrize("steps", [None, 4, 1])
+@pytest.mark.parametrize("seed", range(2))
+def test_against_the_benchmarks_own_program(official, seed, steps):
     predictions, truths = random_scenes(12, seed, size=40, crowds=True)
-    expected = {}
-    for label in (1, 2, 3):
-        values = [ap_by_loops(predictions, truths, label, threshold) for threshold in THRESHOLDS]
-        if values[0] is not None:
-            expected[label] = {"AP": sum(values) / 10, "AP50": values[0]}
+    if steps is not None:
+        predictions = with_ties(predictions, steps)
     metric = CityscapesAP()
     for pair in zip(predictions, truths, strict=True):
         metric.update(*pair)
-    assert metric.per_class().keys() == expected.keys() and expected
+    expected = official(predictions, truths)
+    known = {label: row for label, row in zip(NAMES, expected, strict=True) if not np.isnan(row[0])}
+    assert metric.per_class().keys() == known.keys() and known
     for label, values in metric.per_class().items():
-        assert values == pytest.approx(expected[label])
-    means = {name: sum(v[name] for v in expected.values()) / len(expected) for name in ("AP", "AP50")}
-    assert cityscapes_ap(predictions, truths) == pytest.approx(means)
+        assert values == pytest.approx({"AP": known[label].mean(), "AP50": known[label][0]})
+    assert cityscapes_ap(predictions, truths) == pytest.approx(
+        {"AP": np.nanmean(expected), "AP50": np.nanmean(expected[:, 0])}
+    )
+
+
+def test_the_curve_starts_at_precision_one(official):
+    """Two detections of the best score, one of them right."""
+    found, truth = scene([square(0, 0), square(20, 20)], [1.0, 1.0], [square(0, 0)])
+    assert cityscapes_ap([found], [truth])["AP50"] == official([found], [truth])[0, 0] == 0.75
 
 
 def square(top, left, side=12, size=40):
