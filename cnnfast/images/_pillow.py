@@ -29,12 +29,12 @@ _BYTES_PER_PIXEL = 24
 _lock = threading.Lock()
 
 
-def from_file(path: str | os.PathLike[str]) -> Tensor:
+def from_file(path: str | os.PathLike[str], upright: bool = True) -> Tensor:
     """The picture in a file as [C,H,W] float32 in [0,1]: grey, grey and alpha, RGB, or RGB and alpha."""
     path = Path(path)
     _check_file(path)
     with _one_line_errors(str(path)), _open(path) as image:
-        return _to_tensor(image, str(path))
+        return _to_tensor(image, str(path), upright)
 
 
 def labels_from_file(path: str | os.PathLike[str]) -> Tensor:
@@ -48,10 +48,10 @@ def labels_from_file(path: str | os.PathLike[str]) -> Tensor:
         return torch.from_numpy(np.asarray(image).astype(np.int64))
 
 
-def from_picture(image: Image.Image) -> Tensor:
+def from_picture(image: Image.Image, upright: bool = True) -> Tensor:
     """A Pillow picture, likewise."""
     with _one_line_errors("the given picture"):
-        return _to_tensor(image, "the given picture")
+        return _to_tensor(image, "the given picture", upright)
 
 
 @contextmanager
@@ -69,10 +69,11 @@ def _one_line_errors(name: str) -> Iterator[None]:
         raise ImageError(f"load_image: expected a whole picture, got {name} which is damaged: {reason}") from error
 
 
-def _to_tensor(image: Image.Image, name: str) -> Tensor:
+def _to_tensor(image: Image.Image, name: str, upright: bool) -> Tensor:
     _check_pixels(*image.size, name)
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    if upright:
+        image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
         return _deep_grey(image, name)
     image = _to_srgb(_plain_mode(image, name), profile, name)

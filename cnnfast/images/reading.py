@@ -27,10 +27,11 @@ def load_image(
     *,
     alpha: str = "white",
     size: int | Sequence[int] | None = None,
+    upright: bool = True,
 ) -> Tensor:
     """A picture as RGB [3,H,W], float32 in [0,1].
 
-    Files are read by Pillow: the first frame of an animation; rotated as the EXIF data say; an embedded colour
+    Files are read by Pillow: the first frame of an animation; turned as the EXIF orientation says; an embedded colour
     profile converted to sRGB; black and white, grey (8, 16 bit, float), palette, CMYK, YCbCr, Lab and HSV pictures all
     become RGB. The size is checked before anything is decoded.
 
@@ -40,6 +41,8 @@ def load_image(
         alpha: what to do with transparency: "white" composes on white, "drop" ignores it, "keep" returns four channels
             [4,H,W] whatever the picture has.
         size: longest side in px or (height, width) to resize to, None leaves the size.
+        upright: turn files and Pillow pictures as their EXIF orientation says; False leaves the pixels as they are
+            stored, which is what the annotations of data sets refer to.
 
     Returns:
         [3,H,W] (or [4,H,W]) float32 in [0,1], on the CPU; a tensor stays on its device.
@@ -68,9 +71,9 @@ def load_image(
         from cnnfast.images import _pillow
 
         if isinstance(source, _pillow.Image.Image):
-            values = _pillow.from_picture(source)
+            values = _pillow.from_picture(source, upright)
         elif isinstance(source, str | os.PathLike):
-            values = _pillow.from_file(source)
+            values = _pillow.from_file(source, upright)
         else:
             raise TypeError(
                 "load_image: expected a path, a Pillow picture, an array or a tensor, got " + type(source).__name__

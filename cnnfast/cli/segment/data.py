@@ -70,12 +70,13 @@ class DataOptions:
         )
 
 
-def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
+def open_data(options: DataOptions, *, evaluation: bool = False) -> InstanceDataset:
     """The data set.
 
     Args:
         options: that name it.
-        crowd: whether regions of many objects are in it, where the format has them.
+        evaluation: whether what only an evaluation needs is in it, where the format has such: regions of many objects,
+            objects without a pixel.
 
     Raises:
         InputError: it cannot be read; the message names the file.
@@ -84,7 +85,7 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
     if kind == "coco":
         if options.annotations is None:
             raise InputError("--annotations: expected the JSON file of a data set in COCO's format, got none")
-        return CocoInstances(_folder(options.data), options.annotations, crowd=crowd)
+        return CocoInstances(_folder(options.data), options.annotations, crowd=evaluation, empty=evaluation)
     if options.annotations is not None:
         raise InputError(f"--annotations: expected it with --format coco alone, got it with {kind}")
     if kind == "voc":
@@ -92,7 +93,7 @@ def open_data(options: DataOptions, *, crowd: bool = False) -> InstanceDataset:
     if kind == "sbd":
         return SBDInstances(options.data, options.split)
     if kind == CITYSCAPES:
-        return CityscapesInstances(options.data, options.split, crowd=crowd)
+        return CityscapesInstances(options.data, options.split, crowd=evaluation)
     seed = 0 if options.split == "train" else _OTHER_SEEDS
     return SyntheticInstances(options.pictures, seed=seed, size=options.side, objects=options.objects)
 

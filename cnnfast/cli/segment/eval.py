@@ -43,7 +43,7 @@ def run(options: Options) -> int:
         check_options(options)
         device = parse_device(options.device)
         model = load_model(options.model)
-        data = open_data(options, crowd=True)
+        data = open_data(options, evaluation=True)
         check_classes(options, model, data)
         if options.decode is not None:
             choose_decoding(model.network, options.decode)
@@ -65,7 +65,7 @@ def run(options: Options) -> int:
             limit=options.limit,
             callback=lambda done, _: reporter.update(done, "measured"),
         )
-    _report(options, model, evaluation, console)
+    _report(options, model, evaluation, data, console)
     return 2 if evaluation.skipped else 0
 
 
@@ -93,7 +93,9 @@ def check_classes(options: Options, model: SegmentationModel, data: InstanceData
         raise InputError(f"{options.data}: expected the classes of {options.model} ({own}), got {other}")
 
 
-def _report(options: Options, model: SegmentationModel, evaluation: Evaluation, console: Console) -> None:
+def _report(
+    options: Options, model: SegmentationModel, evaluation: Evaluation, data: InstanceDataset, console: Console
+) -> None:
     measures = evaluation.compute()
     for name, value in measures.items():
         console.print(f"{name:<15} {_number(value)}", markup=False)
@@ -101,12 +103,23 @@ def _report(options: Options, model: SegmentationModel, evaluation: Evaluation, 
     if len(by_class) > 1:
         listed = ", ".join(f"{name} {_number(value)}" for name, value in by_class.items())
         console.print(f"AP^r 0.5 of classes: {listed}", markup=False)
+    if data.left_out:
+        console.print(f"not measured: {len(data.left_out)} faults of the annotations, named above", markup=False)
     if options.results is not None:
         write_json(options.results, evaluation.results)
     if options.measures is not None:
         finite = {name: None if math.isnan(value) else value for name, value in measures.items()}
         facts = {"model": str(options.model), "data": options.data, "pictures": evaluation.pictures}
-        write_json(options.measures, {**facts, "skipped": evaluation.skipped, "measures": finite, "classes": by_class})
+        write_json(
+            options.measures,
+            {
+                **facts,
+                "skipped": evaluation.skipped,
+                "left_out": data.left_out,
+                "measures": finite,
+                "classes": by_class,
+            },
+        )
 
 
 def _number(value: float) -> str:

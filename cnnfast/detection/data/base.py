@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset
 from cnnfast._errors import InputError
 from cnnfast.detection.boxes import tight_boxes
 from cnnfast.images import load_image
+
+logger = logging.getLogger(__name__)
 
 Target = dict[str, Tensor]
 """Ground truth of a picture; see `InstanceDataset`."""
@@ -56,19 +59,24 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
     - area [n] float32 in px; image_id [1] int64; iscrowd [n] int64, 1 for crowd regions, many objects in one mask;
     - ignore [H,W] bool, unlabelled pixels, if the data set marks them.
 
-    Objects without a pixel are left out. Crowd regions are left out, too, unless `crowd` is True: networks are trained
-    without them and evaluated with them.
+    Pictures are as they are stored, not turned as an EXIF orientation says, since annotations belong to the stored
+    pixels. Objects without a pixel are left out unless `empty` is True, and crowd regions unless `crowd` is True:
+    networks are trained without them and evaluated with them. An annotation that cannot be used is left out, and named
+    in the log.
 
     Attributes:
         names: of the pictures.
         categories: names of the C classes.
+        left_out: what could not be used so far, a sentence each. Pictures are read when they are asked for, in
+            processes of their own if there are several, so that only one that has read all of them knows it all.
     """
 
     names: Sequence[str]
     categories: Sequence[str]
 
-    def __init__(self, *, crowd: bool = False) -> None:
-        self._crowd = crowd
+    def __init__(self, *, crowd: bool = False, empty: bool = False) -> None:
+        self._crowd, self._empty = crowd, empty
+        self.left_out: list[str] = []
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -89,13 +97,15 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
         return picture, self._target(index, self._objects(index, picture.shape[1:]))
 
     def _picture(self, index: int) -> Tensor:
-        return load_image(self._path(index))
+        return load_image(self._path(index), upright=False)
 
     def _target(self, index: int, objects: Objects) -> Target:
         masks = objects.masks != 0
         crowd = torch.zeros(len(masks), dtype=torch.bool) if objects.crowd is None else objects.crowd
         area = masks.flatten(1).sum(1) if objects.area is None else objects.area
-        kept = masks.flatten(1).any(1) if masks.numel() else torch.zeros(len(masks), dtype=torch.bool)
+        kept = torch.full((len(masks),), self._empty)
+        if masks.numel():
+            kept |= masks.flatten(1).any(1)
         if not self._crowd:
             kept = kept & ~crowd
         target = {
@@ -107,6 +117,11 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
             "iscrowd": crowd[kept].long(),
         }
         return target if objects.ignore is None else target | {"ignore": objects.ignore}
+
+    def _leave_out(self, what: str) -> None:
+        if what not in self.left_out:
+            self.left_out.append(what)
+            logger.warning("left out: %s", what)
 
     @abstractmethod
     def _path(self, index: int) -> Path:

@@ -102,8 +102,8 @@ def cityscapes_ap(predictions: Iterable[Prediction], truths: Iterable[Truth]) ->
     than the threshold; of several the best-scored one counts, the others are wrong. Detections that overlap no object
     enough are wrong, too, unless a larger share than the threshold lies on what is to be ignored: pixels without
     label, groups of objects, objects of less than 100 px. AP is the area under precision over recall, by the
-    trapezoidal rule, with one point for each score and a first one of precision 1 at recall 0. Variants for distances of 50 and 100 m need depth and are not
-    offered.
+    trapezoidal rule, with one point for each score and a first one of precision 1 at recall 0. Variants for distances
+    of 50 and 100 m need depth and are not offered.
 
     Args:
         predictions: for each picture a dict of masks [n,H,W] or [n,1,H,W] bool or integers, labels [n], scores [n].
