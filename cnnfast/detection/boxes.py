@@ -30,7 +30,7 @@ def tight_boxes(masks: Tensor) -> Tensor:
     check_masks("tight_boxes", masks)
     if masks.numel() == 0:
         return torch.zeros(len(masks), 4, device=masks.device)
-    foreground = masks != 0
+    foreground = masks if masks.dtype == torch.bool else masks != 0
     sides = [_first_and_end(foreground.any(axis)) for axis in (1, 2)]
     (left, right), (top, bottom) = sides
     return torch.stack([left, top, right, bottom], 1).float()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnfast.arguments.checks import check_device, check_tensor
 
@@ -42,7 +42,13 @@ def check_masks(function: str, masks: Tensor, name: str = "masks") -> None:
 
 
 def check_pictures(
-    function: str, images: Any, targets: Any = None, *, training: bool = False, labels: bool = True
+    function: str,
+    images: Any,
+    targets: Any = None,
+    *,
+    training: bool = False,
+    labels: bool = True,
+    classes: int | None = None,
 ) -> None:
     """Raise unless images and targets are what torchvision's detection models take.
 
@@ -53,6 +59,7 @@ def check_pictures(
             bool or integers, and labels [n] int64 from 1 on.
         training: targets must not be None.
         labels: targets need labels.
+        classes: largest label, None for any.
     """
     if not isinstance(images, Sequence) and not (isinstance(images, Tensor) and images.dim() == 4):
         raise TypeError(f"{function}: expected images a list of tensors [3,H,W], got {type(images).__name__}")
@@ -73,10 +80,22 @@ def check_pictures(
         got = len(targets) if isinstance(targets, Sequence) else type(targets).__name__
         raise ValueError(f"{function}: expected a list of {len(images)} targets, one a picture, got {got}")
     for image, target in zip(images, targets, strict=True):
-        _check_target(function, image, target, labels)
+        _check_target(function, image, target, labels, classes)
 
 
-def _check_target(function: str, image: Tensor, target: Any, labels: bool) -> None:
+def check_detector_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """A forward pre-hook of torchvision's detectors: `check_pictures` with the number of their classes.
+
+    Register it by ``model.register_forward_pre_hook(check_detector_call, with_kwargs=True)``.
+    """
+    names = dict(zip(("images", "targets"), args, strict=False)) | dict(kwargs)
+    scores: Any = getattr(model.roi_heads.box_predictor, "cls_score", None)
+    classes = None if scores is None else scores.out_features - 1
+    check_pictures("Mask R-CNN", names.get("images"), names.get("targets"), training=model.training, classes=classes)
+    check_device("Mask R-CNN", names["images"][0], next(model.parameters()), "pictures", "the model")
+
+
+def _check_target(function: str, image: Tensor, target: Any, labels: bool, classes: int | None) -> None:
     if not isinstance(target, Mapping):
         raise TypeError(f"{function}: expected every target a dict, got {type(target).__name__}")
     for key in ("boxes", "masks", *(["labels"] if labels else [])):
@@ -95,13 +114,15 @@ def _check_target(function: str, image: Tensor, target: Any, labels: bool) -> No
         expected = [len(boxes), *image.shape[1:]]
         raise ValueError(f"{function}: expected target masks of shape {expected}, got {list(masks.shape)}")
     if labels:
-        _check_labels(function, target["labels"], len(boxes))
+        _check_labels(function, target["labels"], len(boxes), classes)
 
 
-def _check_labels(function: str, labels: Tensor, count: int) -> None:
+def _check_labels(function: str, labels: Tensor, count: int, classes: int | None) -> None:
     if labels.dtype != torch.int64:
         raise TypeError(f"{function}: expected target labels of dtype torch.int64, got {labels.dtype}")
     if labels.shape != (count,):
         raise ValueError(f"{function}: expected target labels of shape [{count}], got {list(labels.shape)}")
     if count and int(labels.min()) < 1:
         raise ValueError(f"{function}: expected target labels of at least 1, got {int(labels.min())}")
+    if count and classes is not None and int(labels.max()) > classes:
+        raise ValueError(f"{function}: expected target labels of 1 to {classes}, got {int(labels.max())}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._errors import InputError
-from cnnfast.detection.data.training import AnnotatedPictures
+from cnnfast.detection.data.training import AnnotatedPictures, name_of
 from cnnfast.detection.metrics import CityscapesAP, CocoMetrics, RegionAP, to_coco_results
 from cnnfast.detection.prediction import MASK_THRESHOLD, predict_instances
 
@@ -85,7 +85,7 @@ def evaluate(
     limit: int | None = None,
     callback: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
-    """Measure a network on a data set. Pictures that cannot be read are skipped and named in the log.
+    """Measure a network on a data set. Pictures that cannot be read or measured are skipped and named in the log.
 
     Args:
         network: in evaluation mode.
@@ -99,7 +99,7 @@ def evaluate(
         callback: called with the number of pictures done and the number of all.
 
     Raises:
-        InputError: none of the pictures can be read.
+        InputError: none of the pictures can be measured; the message has the reason of the first.
         MissingPackageError: pycocotools is not installed.
 
     Example:
@@ -118,19 +118,23 @@ def evaluate(
     """
     evaluation = Evaluation(classless=classless, category_ids=category_ids, cityscapes=cityscapes)
     count = len(data) if limit is None else min(limit, len(data))
+    first = ""
     for index in range(count):
         try:
             picture, truth = data[index]
-        except (ValueError, OSError) as error:
-            logger.warning("skipped: %s", error)
+            found = predict_instances(network, picture, mask_threshold=mask_threshold, max_detections=max_detections)
+            evaluation.update(found, truth, _image_id(truth, index))
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            name, what = name_of(data, index), str(error) or type(error).__name__
+            what = what if name in what else f"{name}: {what}"
+            logger.warning("skipped: %s", what)
+            first = first or what
             evaluation.skipped += 1
             continue
-        found = predict_instances(network, picture, mask_threshold=mask_threshold, max_detections=max_detections)
-        evaluation.update(found, truth, _image_id(truth, index))
         if callback is not None:
             callback(index + 1, count)
     if not evaluation.pictures:
-        raise InputError("evaluate: expected a picture that can be read, got none")
+        raise InputError(f"evaluate: expected a picture that can be read and measured, got none; {first}")
     return evaluation
 
 

@@ -20,8 +20,10 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
     An example that cannot be read is skipped, and the next one taken. A subclass says how an example is read, and makes
     a batch of one from it; batches have an attribute `skipped`, a list of what was said about unreadable examples.
 
+    What is said names the example, also where memory is short or a library fails.
+
     Attributes:
-        unreadable: exceptions of an example that cannot be read.
+        unreadable: exceptions of an example that cannot be read or prepared; the first one is raised if none can.
 
     Args:
         data: has as many examples.
@@ -29,10 +31,11 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
         seed: of the random changes.
 
     Raises:
-        Exception: the first of `unreadable`, if no example can be read, when the first one is asked for.
+        Exception: the first of `unreadable`, if no example can be read, when one is asked for.
     """
 
-    unreadable: tuple[type[Exception], ...] = (InputError, ValueError, OSError)
+    # A tensor that finds no memory is a RuntimeError.
+    unreadable: tuple[type[Exception], ...] = (InputError, ValueError, OSError, RuntimeError, MemoryError)
 
     def __init__(self, data: Sized, name: str, seed: int) -> None:
         self._count, self._name, self._seed = len(data), name, seed
@@ -51,6 +54,10 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
             skipped: what was said about those that could not be read.
         """
 
+    def describe(self, index: int) -> str:
+        """An example's name for messages."""
+        return f"example {index}"
+
     def __len__(self) -> int:
         """Number of examples, those included that cannot be read."""
         return self._count
@@ -60,11 +67,11 @@ class TrainingExamples(Dataset[Batch], ABC, Generic[Batch]):
         ordinal, index = key
         skipped: list[str] = []
         for step in range(self._count):
-            try:
-                example = self.read((index + step) % self._count)
-            except self.unreadable as error:
-                skipped.append(str(error))
-                continue
+            chosen = (index + step) % self._count
             generator = torch.Generator().manual_seed((self._seed * 1_000_003 + ordinal) % 2**63)
-            return self.prepare(example, generator, skipped)
+            try:
+                return self.prepare(self.read(chosen), generator, skipped)
+            except self.unreadable as error:
+                name, what = self.describe(chosen), str(error) or type(error).__name__
+                skipped.append(what if name in what else f"{name}: {what}")
         raise self.unreadable[0](f"{self._name}: expected a picture that can be read, got none; {skipped[0]}")

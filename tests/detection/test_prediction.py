@@ -15,13 +15,16 @@ pytest.importorskip("torchvision")
 
 from pycocotools.coco import COCO
 
+from cnnfast.detection import prediction
 from cnnfast.detection.coco_files import CocoPredictions, write_json
 from cnnfast.detection.drawing import draw_instances, instance_colour
 from cnnfast.detection.evaluation import evaluate
 from cnnfast.detection.metrics import average_recall, coco_metrics, voc_ap_r
 from cnnfast.detection.prediction import predict_instances
 from cnnfast.images import ImageError
+from cnnfast.models.instance_segmentation.architectures import ModelSettings, build_model
 from cnnfast.models.instance_segmentation.object_masks.decoding import choose_decoding
+from tests.ops.measures import peak_bytes
 
 
 def square(size, top, left, side):
@@ -95,6 +98,39 @@ class TestPredict:
             choose_decoding(network, "best")
         with pytest.raises(ValueError, match="object masks to decode, got a network without"):
             choose_decoding(nn.Identity(), "hard")
+
+    @pytest.mark.parametrize("kind", ["maskrcnn", "maskrcnn-omn", "rpn-omn", "mnc-omn"])
+    def test_masks_made_in_pieces(self, kind, monkeypatch):
+        """The same as from a call of the network, and never all of them as floats."""
+        torch.manual_seed(0)
+        classes = 2 if kind == "rpn-omn" else 3
+        network = build_model(ModelSettings(kind, "small", classes, min_size=64, max_size=64)).eval()
+        picture = torch.rand(3, 500, 700)
+        with torch.no_grad():
+            expected = network([picture])[0]
+        pixels = picture[0].numel()
+        monkeypatch.setattr(prediction, "_PIECE", 2 * pixels)
+        found = predict_instances(network, picture)
+        order = expected["scores"].argsort(descending=True, stable=True)
+        assert len(order) > 12 and torch.equal(found["boxes"], expected["boxes"][order])
+        masks = expected["masks"][order, 0]
+        assert torch.equal(found["masks"], masks >= 0.5 if masks.is_floating_point() else masks)
+        if kind != "mnc-omn":  # whose own result is bool, and is made at once
+            network_alone = peak_bytes(lambda: predict_instances(network, picture, score_threshold=1.0))
+            peak = peak_bytes(lambda: predict_instances(network, picture))
+            assert peak <= found["masks"].numel() + network_alone + 6 * 4 * pixels
+
+    def test_a_picture_too_narrow_for_the_network(self):
+        network = build_model(ModelSettings("maskrcnn", "small", 3, min_size=64, max_size=64)).eval()
+        with pytest.raises(ImageError, match="1 px or more on each side resized to 64 px, got 300x2 px"):
+            predict_instances(network, torch.rand(3, 2, 300))
+        assert predict_instances(network, torch.rand(3, 5, 300))["masks"].shape[1:] == (5, 300)
+
+    def test_a_network_without_masks(self):
+        network = Fixed(instances())
+        del network.found["masks"]
+        with pytest.raises(ValueError, match="expected a network that finds masks, got one that finds"):
+            predict_instances(network, torch.rand(3, 40, 60))
 
 
 class TestDrawing:
@@ -233,7 +269,7 @@ class TestEvaluate:
 
         evaluation = evaluate(Fixed(instances()), Damaged(self.data()))
         assert (evaluation.pictures, evaluation.skipped) == (1, 1) and "picture 0 is damaged" in caplog.text
-        with pytest.raises(ValueError, match="can be read, got none"):
+        with pytest.raises(ValueError, match="read and measured, got none; "):
             evaluate(Fixed(instances()), Damaged(self.data()[:1]))
 
     def test_results_are_json(self):

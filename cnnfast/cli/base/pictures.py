@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +28,9 @@ from cnnfast.images.writing import picture_format
 
 FORMATS = ("png", "jpg", "webp", "tif", "bmp")
 """What pictures in a folder can be made."""
+
+# Errors that every later picture would meet, too.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(kw_only=True)
@@ -138,13 +143,13 @@ class PictureRunner(ABC):
 
     Attributes:
         written: results that are in their places.
-        skipped: pictures that could not be read.
+        skipped: pictures that could not be read, worked on or written.
         size: (height, width) of the last picture.
 
     Args:
         alpha: what to do with transparency.
         size: of pictures, as `load_image` takes it.
-        strict: whether a picture that cannot be read is an error; else it is named and skipped.
+        strict: whether a picture that fails is an error; else it is named and skipped.
     """
 
     def __init__(self, alpha: str, size: int | tuple[int, int] | None = None, *, strict: bool) -> None:
@@ -158,16 +163,24 @@ class PictureRunner(ABC):
 
     def read(self, task: Task) -> Tensor | None:
         """The picture [3,H,W], or None where it is skipped."""
-        try:
+        with self.guard(task):
             picture = load_image(task.source, alpha=self._alpha, size=self._size)
-        except ImageError as error:
-            if self._strict:
+            self.size = (picture.shape[1], picture.shape[2])
+            return picture
+        return None
+
+    @contextmanager
+    def guard(self, task: Task) -> Iterator[None]:
+        """Names and skips a picture whose block fails, whatever the reason, but for a disk that takes no more."""
+        try:
+            yield
+        except (ImageError, RuntimeError, MemoryError) as error:
+            cause = error.__cause__
+            if self._strict or (isinstance(cause, OSError) and cause.errno in _DISK):
                 raise
             self.skipped += 1
-            print(f"cnnfast: skipped: {error}", file=sys.stderr)
-            return None
-        self.size = (picture.shape[1], picture.shape[2])
-        return picture
+            name, what = str(task.source), " ".join(str(error).split()) or type(error).__name__
+            print(f"cnnfast: skipped: {what if name in what else f'{name}: {what}'}", file=sys.stderr)
 
 
 def run_pictures(runner: PictureRunner, tasks: Sequence[Task], output: Path, *, single: bool) -> int:

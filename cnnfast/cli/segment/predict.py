@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from cnnfast._options import argument, option
 from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.parsing import check_output, check_share, parse_device
@@ -34,7 +36,12 @@ class Options(PictureFormatOptions, MaskOptions, PicturesOutput, ModelFile):
     """Of the command; see `cnnfast._options`."""
 
     inputs: list[str] = argument("pictures, folders of pictures, or patterns like 'photos/*.png'")
-    json: Path | None = option("write the objects of all pictures in COCO's format", default=None, after="output")
+    json: Path | None = option(
+        "write the objects of all pictures in COCO's format; places are in the picture as it is shown, turned as its "
+        "EXIF orientation says",
+        default=None,
+        after="output",
+    )
     score: float = option("objects with a lower one are left out", default=0.5)
     boxes: bool = option("draw the boxes", default=True, after="max_detections")
     captions: bool = option("write classes and scores", default=True)
@@ -82,26 +89,29 @@ class _Runner(PictureRunner):
 
     def run(self, tasks: Sequence[Task], reporter: StepReporter) -> None:
         """All of them."""
-        options = self._options
         for task in tasks:
             picture = self.read(task)
             if picture is None:
                 continue
-            instances = predict_instances(
-                self._model.network,
-                picture,
-                score_threshold=options.score,
-                mask_threshold=options.mask_threshold,
-                max_detections=options.max_detections,
-            )
-            drawn = draw_instances(
-                picture, instances, self._model.classes, boxes=options.boxes, captions=options.captions
-            )
-            save_image(drawn, task.target)
-            if self.predictions is not None:
-                size = (picture.shape[1], picture.shape[2])
-                self.predictions.add(task.source.as_posix(), instances, size)
-            count = len(instances["scores"])
-            self.found += count
-            self.written += 1
-            reporter.update(self.written + self.skipped, f"{task.source.name}: {count} objects")
+            with self.guard(task):
+                count = self._find(task, picture)
+                reporter.update(self.written + self.skipped, f"{task.source.name}: {count} objects")
+
+    def _find(self, task: Task, picture: Tensor) -> int:
+        """Writes a picture with its objects; returns their number."""
+        options = self._options
+        instances = predict_instances(
+            self._model.network,
+            picture,
+            score_threshold=options.score,
+            mask_threshold=options.mask_threshold,
+            max_detections=options.max_detections,
+        )
+        drawn = draw_instances(picture, instances, self._model.classes, boxes=options.boxes, captions=options.captions)
+        save_image(drawn, task.target)
+        if self.predictions is not None:
+            self.predictions.add(task.source.as_posix(), instances, (picture.shape[1], picture.shape[2]))
+        count = len(instances["scores"])
+        self.found += count
+        self.written += 1
+        return count

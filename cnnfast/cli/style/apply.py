@@ -113,6 +113,28 @@ class _Runner(PictureRunner):
             self._style(waiting, reporter)
 
     def _style(self, waiting: Sequence[tuple[Task, Tensor]], reporter: StepReporter) -> None:
+        """All at once; one by one where that fails, so that a picture's failure is its own."""
+        if len(waiting) > 1:
+            try:
+                styled = self._apply(waiting, reporter)
+            except (RuntimeError, MemoryError):
+                for one in waiting:
+                    self._style([one], reporter)
+                return
+            for (task, _), result in zip(waiting, styled, strict=True):
+                self._write(task, result)
+            return
+        task = waiting[0][0]
+        with self.guard(task):
+            (result,) = self._apply(waiting, reporter)
+            self._write(task, result)
+
+    def _write(self, task: Task, result: Tensor) -> None:
+        with self.guard(task):
+            save_image(result, task.target)
+            self.written += 1
+
+    def _apply(self, waiting: Sequence[tuple[Task, Tensor]], reporter: StepReporter) -> Tensor:
         done = self.written + self.skipped
         name = waiting[0][0].source.name
 
@@ -120,7 +142,4 @@ class _Runner(PictureRunner):
             reporter.update(done + share * len(waiting), name)
 
         pictures = torch.stack([picture for _, picture in waiting])
-        styled = apply_style(self._model.network, pictures, tile=self._tile, dtype=self._dtype, progress=show)
-        for (task, _), result in zip(waiting, styled, strict=True):
-            save_image(result, task.target)
-            self.written += 1
+        return apply_style(self._model.network, pictures, tile=self._tile, dtype=self._dtype, progress=show)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -45,6 +45,7 @@ class TrainingScenes(TrainingExamples[Scenes]):
         flip: whether half of the pictures are mirrored.
         classless: whether all objects are of one class.
         seed: of the choice of mirrored pictures.
+        check: called with the (height, width) of each picture; raises ValueError where the network cannot take it.
 
     Raises:
         ValueError: none of the pictures can be read, when the first one is asked for.
@@ -60,13 +61,28 @@ class TrainingScenes(TrainingExamples[Scenes]):
         tensor([3])
     """
 
-    def __init__(self, data: AnnotatedPictures, *, flip: bool = True, classless: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        data: AnnotatedPictures,
+        *,
+        flip: bool = True,
+        classless: bool = False,
+        seed: int = 0,
+        check: Callable[[tuple[int, int]], None] | None = None,
+    ) -> None:
         super().__init__(data, "train_segmentation", seed)
-        self._data, self._flip, self._classless = data, flip, classless
+        self._data, self._flip, self._classless, self._check = data, flip, classless, check
 
     def read(self, index: int) -> tuple[Tensor, dict[str, Any]]:
         """A picture with its annotation."""
-        return self._data[index]
+        picture, annotation = self._data[index]
+        if self._check is not None:
+            self._check((picture.shape[1], picture.shape[2]))
+        return picture, annotation
+
+    def describe(self, index: int) -> str:
+        """The picture's name where the data set knows it."""
+        return name_of(self._data, index)
 
     def prepare(self, example: tuple[Tensor, dict[str, Any]], generator: torch.Generator, skipped: list[str]) -> Scenes:
         """One picture, mirrored or not."""
@@ -85,6 +101,18 @@ class TrainingScenes(TrainingExamples[Scenes]):
         if self._classless:
             target["labels"] = torch.ones_like(target["labels"])
         return target
+
+
+def name_of(data: AnnotatedPictures, index: int) -> str:
+    """The name of a picture of a data set, its number where there are no names.
+
+    Example:
+        >>> from cnnfast.detection.data.training import name_of
+        >>> name_of([], 3)
+        'picture 3'
+    """
+    names = getattr(data, "names", None)
+    return f"picture {index}" if names is None else str(names[index])
 
 
 def mirror(picture: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,6 +13,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from cnnfast.detection.anchors import small_anchors
+from cnnfast.detection.checks import check_detector_call
 from cnnfast.features.detection_backbones import resnet50_c4, vgg16_c5
 from cnnfast.features.small_backbone import SmallBackbone
 from cnnfast.models.instance_segmentation.mnc.network import MNCCascade
@@ -163,7 +164,10 @@ def build_model(settings: ModelSettings) -> nn.Module:
         model = MaskRCNN(backbone, None, **sizes, **_small_heads(backbone.out_channels, settings.num_classes))
     else:
         model = MaskRCNN(backbone, settings.num_classes, **sizes)
-    return convert_maskrcnn_to_omn(model, settings.R, settings.K) if settings.kind == "maskrcnn-omn" else model
+    if settings.kind == "maskrcnn-omn":
+        return convert_maskrcnn_to_omn(model, settings.R, settings.K)
+    model.register_forward_pre_hook(check_detector_call, with_kwargs=True)
+    return model
 
 
 def _cascade(settings: ModelSettings, backbone: Any, sizes: dict[str, Any]) -> MNCCascade:

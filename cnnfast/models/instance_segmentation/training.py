@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from cnnfast._options import option
 from cnnfast.detection.data.training import AnnotatedPictures, TrainingScenes, collate
+from cnnfast.detection.sizes import check_resizable
 from cnnfast.features.pretrained import load_pretrained
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS, ModelSettings, build_model
 from cnnfast.models.instance_segmentation.model_files import check_model_path, save_model
@@ -119,7 +121,13 @@ def train_segmentation(
 
     task = Task(
         function=_NAME,
-        examples=TrainingScenes(data, flip=recipe.flip, classless=settings.kind in CLASSLESS, seed=chosen.seed),
+        examples=TrainingScenes(
+            data,
+            flip=recipe.flip,
+            classless=settings.kind in CLASSLESS,
+            seed=chosen.seed,
+            check=partial(check_resizable, _NAME, transform=network.transform),
+        ),
         collate=collate,
         build=build,
         settings={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -230,13 +231,29 @@ class TestBadData:
         assert result.status == 2 and result.err.count("\n") == 1 and "can be read, got none" in result.err, result
         assert not Path("new.pt").exists()
         result = cnnfast("segment", "eval", model, folder, "--annotations", annotations)
-        assert result.status == 2 and result.err.count("skipped: ") == 3 and "can be read, got none" in result.err
+        assert result.status == 2 and result.err.count("skipped: ") == 3 and "and measured, got none" in result.err
 
     def test_one_damaged_picture_is_named(self, cnnfast, coco, model):
         folder, annotations = coco
         (folder / "1.png").write_text("no picture")
         result = cnnfast("segment", "eval", model, folder, "--annotations", annotations)
         assert result.status == 2 and result.err.count("\n") == 1 and "1.png" in result.err and "AP^r 0.5" in result.out
+
+    def test_one_picture_too_narrow_is_named(self, cnnfast, coco, model, tmp_path):
+        folder, annotations = coco
+        save_image(torch.rand(3, 1, 3000), folder / "1.png")
+        content = json.loads(annotations.read_text())
+        content["images"][1].update(height=1, width=3000)
+        content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] != 2]
+        annotations.write_text(json.dumps(content))
+        words = "1.png: .* got 3000x1 px"
+        result = cnnfast("segment", "eval", model, folder, "--annotations", annotations)
+        assert result.status == 2 and re.search(words, result.err) and "AP^r 0.5" in result.out
+        result = cnnfast("segment", "predict", model, folder, "-o", tmp_path / "drawn")
+        assert result.status == 2 and re.search(words, result.err) and "2 of 3 pictures" in result.out
+        options = ("--backbone", "small", "--workers", 0, "--max-size", 60, "--min-size", 48, "--steps", 3)
+        result = cnnfast("segment", "train", folder, "--annotations", annotations, "-o", "new.pt", *options)
+        assert result.status == 0 and re.search(words, result.err) and Path("new.pt").exists()
 
     def test_folders(self, cnnfast, model, tmp_path):
         (tmp_path / "nothing").mkdir()

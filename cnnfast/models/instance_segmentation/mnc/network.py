@@ -172,11 +172,10 @@ class MNCCascade(nn.Module):
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training, detections otherwise; see the class."""
-        check_pictures("MNCCascade", images, targets, training=self.training)
+        check_pictures("MNCCascade", images, targets, training=self.training, classes=self.num_classes - 1)
         if not self.training:
             return self._detect(images)
         assert targets is not None
-        self._check_classes(targets)
         batch, resized = self.transform(images, targets)
         features = self._features(batch)
         proposals, losses = self.rpn(batch, features, resized)
@@ -218,11 +217,6 @@ class MNCCascade(nn.Module):
             best = part.scores[:, 1:].max(1)
             results.append({"boxes": moved, "labels": best.indices + 1, "scores": best.values, "masks": masks})
         return results
-
-    def _check_classes(self, targets: Sequence[Target]) -> None:
-        largest = max((int(target["labels"].max()) for target in targets if len(target["labels"])), default=1)
-        if largest >= self.num_classes:
-            raise ValueError(f"MNCCascade: expected labels in 1..{self.num_classes - 1}, got {largest}")
 
     def _features(self, batch: ImageList) -> dict[str, Tensor]:
         features = self.backbone(batch.tensors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,8 +10,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from cnnfast.arguments.checks import check_device
-from cnnfast.detection.checks import check_pictures
+from cnnfast.detection.checks import check_detector_call
 from cnnfast.models.instance_segmentation.object_masks.branch import MatchedBoxes, OMNBranch
 from cnnfast.models.instance_segmentation.object_masks.heads import OMNHead
 
@@ -186,7 +184,7 @@ def convert_maskrcnn_to_omn(
     branch = OMNBranch(heads.mask_roi_pool, head, **options).to(next(model.parameters()).device)
     model.roi_heads = OMNRoIHeads(heads, branch)
     model.transform = OMNTransform(model.transform, branch)
-    model.register_forward_pre_hook(_check_call, with_kwargs=True)
+    model.register_forward_pre_hook(check_detector_call, with_kwargs=True)
     return model
 
 
@@ -274,9 +272,3 @@ def _head_like(
     )
     head.trunk, head.upsample = heads.mask_head, upsample
     return head
-
-
-def _check_call(model: MaskRCNN, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    names = dict(zip(("images", "targets"), args, strict=False)) | dict(kwargs)
-    check_pictures("Mask R-CNN", names.get("images"), names.get("targets"), training=model.training)
-    check_device("Mask R-CNN", names["images"][0], next(model.parameters()), "pictures", "the model")

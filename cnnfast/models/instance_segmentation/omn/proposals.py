@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -147,14 +148,15 @@ class RPNOMN(nn.Module):
         """Losses in training, proposals otherwise; see the class."""
         check_pictures("RPNOMN", images, targets, training=self.training, labels=False)
         check_device("RPNOMN", images[0], next(self.parameters()), "pictures", "the model")
-        sizes = [(image.shape[1], image.shape[2]) for image in images]
-        batch, resized = self.transform(list(images), None if targets is None else [dict(t) for t in targets])
-        features = self.backbone(batch.tensors)
-        if isinstance(features, Tensor):
-            features = {"0": features}
-        boxes, scores, losses = self.rpn.propose(batch, features, resized if self.training else None)
         if not self.training:
-            return self._proposals(features, boxes, scores, batch.image_sizes, sizes)
+            return [
+                found | {"masks": paste(torch.arange(len(found["boxes"])))}
+                for found, paste in self.detect_windows(images)
+            ]
+        assert targets is not None
+        batch, resized = self.transform(list(images), [dict(target) for target in targets])
+        features = self._features(batch)
+        boxes, _, losses = self.rpn.propose(batch, features, resized)
         rois = self._positive(boxes, resized)
         masks = [target["masks"] for target in resized]
         return losses | self.mask_branch.losses(features, rois, batch.image_sizes, masks)
@@ -176,17 +178,31 @@ class RPNOMN(nn.Module):
             matched.append(index)
         return MatchedBoxes(boxes, matched)
 
-    def _proposals(
-        self,
-        features: Mapping[str, Tensor],
-        boxes: Sequence[Tensor],
-        scores: Sequence[Tensor],
-        resized: list[tuple[int, int]],
-        sizes: list[tuple[int, int]],
-    ) -> list[dict[str, Tensor]]:
-        windows = self.mask_branch.windows(features, boxes, resized)
-        result = [{"boxes": part, "scores": score} for part, score in zip(boxes, scores, strict=True)]
-        result = self.transform.postprocess(result, resized, sizes)
-        for proposals, part, size in zip(result, windows, sizes, strict=True):
-            proposals["masks"] = self.mask_branch.paste(part, proposals["boxes"], size, self.mask_threshold)
-        return result
+    def detect_windows(self, images: Sequence[Tensor]) -> list[tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]]:
+        """Proposals without masks of the whole picture, of which there would be hundreds.
+
+        Args:
+            images: as for ``forward``, in evaluation mode.
+
+        Returns:
+            By picture boxes [n,4] and scores [n], and a function from indices [k] of them to masks [k,1,H,W] bool.
+        """
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        batch, _ = self.transform(list(images))
+        features = self._features(batch)
+        boxes, scores, _ = self.rpn.propose(batch, features, None)
+        windows = self.mask_branch.windows(features, boxes, batch.image_sizes)
+        found = [{"boxes": part, "scores": score} for part, score in zip(boxes, scores, strict=True)]
+        found = self.transform.postprocess(found, batch.image_sizes, sizes)
+        return [
+            (proposals, partial(self._paste, part, proposals["boxes"], size))
+            for proposals, part, size in zip(found, windows, sizes, strict=True)
+        ]
+
+    def _features(self, batch: ImageList) -> dict[str, Tensor]:
+        features = self.backbone(batch.tensors)
+        return {"0": features} if isinstance(features, Tensor) else features
+
+    def _paste(self, windows: Tensor, boxes: Tensor, size: tuple[int, int], index: Tensor) -> Tensor:
+        index = index.to(boxes.device)
+        return self.mask_branch.paste(windows[index], boxes[index], size, self.mask_threshold)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CROPS = ("random", "center")
 # Random crops come from pictures whose shortest side is up to this many times the crop's.
 _LARGEST_ZOOM = 1.5
+# Of pictures longer than this many times their short side, which would be huge when that becomes the crop's, only the
+# part that is needed is resized.
+_LONGEST = 16
 
 
 class Crops(NamedTuple):
@@ -50,7 +53,7 @@ class TrainingPictures(TrainingExamples[Crops]):
         ValueError: an unknown crop, no sources, or a side below 1 px.
     """
 
-    unreadable = (ImageError,)
+    unreadable = (ImageError, RuntimeError, MemoryError)
 
     def __init__(self, sources: Sequence[Source], side: int, *, crop: str = "random", seed: int = 0) -> None:
         if crop not in CROPS:
@@ -64,6 +67,11 @@ class TrainingPictures(TrainingExamples[Crops]):
         """A picture [3,H,W]."""
         return load_image(self._sources[index])
 
+    def describe(self, index: int) -> str:
+        """A file's path, the number of any other source."""
+        source = self._sources[index]
+        return os.fspath(source) if isinstance(source, str | os.PathLike) else f"picture {index}"
+
     def prepare(self, example: Tensor, generator: torch.Generator, skipped: list[str]) -> Crops:
         """One crop [1,3,S,S]."""
         return Crops(self._cut(example, generator)[None], skipped)
@@ -73,6 +81,8 @@ class TrainingPictures(TrainingExamples[Crops]):
         if self._crop == "center":
             zoom, down, across, mirror = 0.0, 0.5, 0.5, 0.0
         shortest = self._side * (1 + (_LARGEST_ZOOM - 1) * zoom)
+        if max(picture.shape[1:]) > _LONGEST * min(picture.shape[1:]):
+            picture, down, across = _part(picture, self._side / shortest, down, across)
         height, width = picture.shape[1:]
         factor = shortest / min(height, width)
         size = max(self._side, round(height * factor)), max(self._side, round(width * factor))
@@ -80,6 +90,20 @@ class TrainingPictures(TrainingExamples[Crops]):
         top, left = (round(part * (whole - self._side)) for part, whole in zip((down, across), size, strict=True))
         picture = picture[:, top : top + self._side, left : left + self._side]
         return picture.flip(2) if mirror >= 0.5 else picture
+
+
+def _part(picture: Tensor, share: float, down: float, across: float) -> tuple[Tensor, float, float]:
+    """The part of a long picture that a crop of `share` of the short side needs, and the crop's place inside it.
+
+    Places are shares of what is left beside the crop, as in the whole picture.
+    """
+    height, width = picture.shape[1:]
+    long, need = max(height, width), min(min(height, width) + 2, max(height, width))
+    place = down if height > width else across
+    start = min(long - need, max(0, round(place * (long - share * min(height, width))) - 1))
+    if height > width:
+        return picture[:, start : start + need], 0.5, across
+    return picture[:, :, start : start + need], down, 0.5
 
 
 def collate(crops: Sequence[Crops]) -> Crops:

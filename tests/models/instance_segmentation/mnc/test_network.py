@@ -385,7 +385,7 @@ class TestErrors:
                 "expected target boxes of positive width",
             ),
             ({"labels": torch.tensor([0, 1])}, "expected target labels of at least 1, got 0"),
-            ({"labels": torch.tensor([1, 3])}, r"expected labels in 1..2, got 3"),
+            ({"labels": torch.tensor([1, 3])}, r"expected target labels of 1 to 2, got 3"),
             ({"masks": torch.zeros(2, 9, 9).bool()}, r"target masks of shape \[2, 64, 64\], got \[2, 9, 9\]"),
         ):
             with pytest.raises(ValueError, match=message):

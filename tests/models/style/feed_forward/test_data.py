@@ -8,7 +8,9 @@ import torch
 pytest.importorskip("PIL")
 
 from cnnfast.images import ImageError, save_image
+from cnnfast.models.style.feed_forward import data
 from cnnfast.models.style.feed_forward.data import TrainingPictures, as_sources, collate
+from tests.ops.measures import peak_bytes
 
 
 def test_sources(tmp_path):
@@ -34,6 +36,33 @@ class TestCrops:
         picture = torch.rand(3, 32, 64)
         crop = TrainingPictures([picture], 32, crop="center")[(5, 0)].pictures[0]
         assert torch.equal(crop, picture[:, :, 16:48])
+
+    @pytest.mark.parametrize("crop", ["center", "random"])
+    @pytest.mark.parametrize("upright", [False, True])
+    def test_only_the_needed_part_of_a_long_picture_is_resized(self, crop, upright):
+        """Which would be 3 x 64 x 25600 px; the crop shows the place that it would show."""
+        ramp = torch.linspace(0, 1, 800)
+        picture = (ramp[:, None].expand(3, 800, 2) if upright else ramp.expand(3, 2, 800)).contiguous()
+        dataset = TrainingPictures([picture], 64, crop=crop)
+        assert peak_bytes(lambda: dataset[(0, 0)]) < 20 * 64 * 64 * 12
+        for key in range(6):
+            found = dataset[(key, 0)].pictures[0]
+            assert found.shape == (3, 64, 64) and found.max() - found.min() < 4 / 800
+            if crop == "center":
+                assert abs(found.mean() - 0.5) < 2 / 800
+
+    def test_what_fails_for_want_of_memory_is_named(self, monkeypatch):
+        def resize(image, size):
+            if image.shape[1] == 40:
+                raise RuntimeError("can't allocate memory")
+            return resized(image, size)
+
+        dataset = TrainingPictures([torch.rand(3, 40, 40), torch.rand(3, 16, 16)], 16, crop="center")
+        resized = data.resize
+        monkeypatch.setattr(
+            data, "resize", lambda image, size: fail() if image.shape[1] == 40 else resized(image, size)
+        )
+        assert dataset[(0, 0)].skipped == ["picture 0: can't allocate memory"]
 
     def test_unreadable_ones_are_skipped_and_named(self, tmp_path):
         save_image(torch.rand(3, 40, 40), tmp_path / "good.png")
