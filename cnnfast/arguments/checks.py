@@ -8,7 +8,9 @@ mentions a tensor).
 from __future__ import annotations
 
 import math
+import operator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
@@ -59,15 +61,70 @@ def check_word(function: str, name: str, word: str, words: tuple[str, ...]) -> N
         raise ValueError(f"{function}: expected {name} one of {listed}, got {word!r}")
 
 
-def finite_number(function: str, name: str, value: object, shape: str) -> float:
-    """The value of an argument that is a finite number, where a tensor of some shape would do as well.
+def number(value: object) -> int | float | None:
+    """A number of any kind as Python's own, None for anything else: those of NumPy and tensors without axes count."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, (np.generic, np.ndarray, Tensor)) and value.ndim == 0:
+        item = value.item()
+        return item if isinstance(item, (int, float)) and not isinstance(item, bool) else None
+    return None
+
+
+def whole_number(value: object) -> int | None:
+    """An integer of any kind as Python's own (or a compiler's symbol), None for anything else.
+
+    Example:
+        >>> import numpy as np
+        >>> from cnnfast.arguments.checks import whole_number
+        >>> whole_number(np.int64(9)), whole_number(9.0), whole_number(True)
+        (9, None, None)
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    if isinstance(value, (int, torch.SymInt)):
+        return value  # type: ignore[return-value]
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
+        value = number(value)
+        return value if isinstance(value, int) else None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def check_flag(function: str, name: str, value: object) -> None:
+    """Raise TypeError unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{function}: expected {name} True or False, got {value!r}")
+
+
+def finite_number(function: str, name: str, value: object, shape: str = "") -> float:
+    """The value of an argument that is a finite number, where a tensor of some shape may do as well.
 
     Raises:
         TypeError: it is not a number.
         ValueError: it is not finite.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{function}: expected {name} a number or a tensor of shape {shape}, got {value!r}")
-    if not -math.inf < value < math.inf:  # math.isfinite does not trace
+    found = number(value)
+    if found is None:
+        other = f" or a tensor of shape {shape}" if shape else ""
+        raise TypeError(f"{function}: expected {name} a number{other}, got {value!r}")
+    if not -math.inf < found < math.inf:  # math.isfinite does not trace
         raise ValueError(f"{function}: expected a finite {name}, got {value!r}")
-    return float(value)
+    return float(found)
+
+
+def number_from_zero(function: str, name: str, value: object) -> float:
+    """The value of an argument that is a finite number of at least 0, such as the weight of a loss.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is not finite, or negative.
+    """
+    found = finite_number(function, name, value)
+    if found < 0:
+        raise ValueError(f"{function}: expected {name} of at least 0, got {value!r}")
+    return found

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from cnnfast.arguments.checks import (
     check_word,
     finite_number,
     has_values,
+    whole_number,
 )
 from cnnfast.arguments.distance import bin_count, whole_radius
 
@@ -82,16 +84,21 @@ def disc_radii(function: str, radii: Sequence[int]) -> tuple[int, ...]:
         TypeError: radii is no sequence of integers.
         ValueError: there is none, or one is negative or above 32767.
     """
+    if isinstance(radii, np.ndarray):
+        radii = radii.tolist()
     if isinstance(radii, (str, Tensor)) or not isinstance(radii, Sequence):
         raise TypeError(f"{function}: expected radii a sequence of integers, got {type(radii).__name__}")
-    for radius in radii:
-        if isinstance(radius, bool) or not isinstance(radius, int):
-            raise TypeError(f"{function}: expected radii a sequence of integers, got {radius!r} in it")
+    numbers = []
+    for given in radii:
+        radius = whole_number(given)
+        if radius is None:
+            raise TypeError(f"{function}: expected radii a sequence of integers, got {given!r} in it")
         if not 0 <= radius <= MAX_RADIUS:
             raise ValueError(f"{function}: expected radii from 0 to {MAX_RADIUS}, got {radius}")
-    if len(radii) == 0:
+        numbers.append(radius)
+    if len(numbers) == 0:
         raise ValueError(f"{function}: expected at least one radius, got none")
-    return tuple(radii)
+    return tuple(numbers)
 
 
 def check_bins(function: str, B: Tensor, radii: Sequence[int]) -> None:
@@ -127,6 +134,8 @@ def disc_weight(function: str, weight: Tensor | None, B: Tensor) -> Tensor | Non
 def disc_bias(function: str, bias: float | Tensor | None, B: Tensor) -> float | Tensor:
     """The bias, 0 for None: a finite float, or a tensor of shape [] in the accumulation dtype of B.
 
+    A tensor may also have the shape [1], which that of torch's ConvTranspose2d with one channel has.
+
     Raises:
         TypeError: bias is neither a number nor a dense floating tensor.
         ValueError: the number is not finite, the tensor has another shape or is on another device.
@@ -137,8 +146,10 @@ def disc_bias(function: str, bias: float | Tensor | None, B: Tensor) -> float | 
         return finite_number(function, "bias", bias, "[]")
     check_floating(function, bias, "bias")
     check_device(function, bias, B, "bias", "B")
+    if bias.dim() == 1 and bias.shape[0] == 1:
+        bias = bias[0]
     if bias.dim() != 0:
-        raise ValueError(f"{function}: expected bias of shape [], got {list(bias.shape)}")
+        raise ValueError(f"{function}: expected bias of shape [] or [1], got {list(bias.shape)}")
     return bias.to(accumulation_dtype(B.dtype))
 
 
@@ -147,15 +158,16 @@ def disc_pad(function: str, pad: int | None, radii: Sequence[int]) -> int:
 
     Raises:
         TypeError: pad is no integer.
-        ValueError: pad is negative.
+        ValueError: pad is negative or above 32767.
     """
     if pad is None:
         return max(radii)
-    if isinstance(pad, bool) or not isinstance(pad, (int, torch.SymInt)):
+    rows = whole_number(pad)
+    if rows is None:
         raise TypeError(f"{function}: expected pad an integer, got {pad!r}")
-    if pad < 0:
-        raise ValueError(f"{function}: expected pad at least 0, got {pad}")
-    return pad
+    if not 0 <= rows <= MAX_RADIUS:
+        raise ValueError(f"{function}: expected pad from 0 to {MAX_RADIUS}, got {pad}")
+    return rows
 
 
 def check_union(function: str, union: str, weight: Tensor | None, bias: float | Tensor | None) -> None:
@@ -225,6 +237,14 @@ def logits_under_autocast(B: Tensor) -> Tensor:
     kind = B.device.type
     active = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return B.to(accumulation_dtype(B.dtype)) if active else B
+
+
+def rounded(result: Tensor, dtype: torch.dtype, is_logit: bool) -> Tensor:
+    """The result in the dtype of B; logits that a half type cannot hold become its largest finite values."""
+    if is_logit and dtype in (torch.float16, torch.bfloat16):
+        largest = torch.finfo(dtype).max
+        result = result.clamp(-largest, largest)
+    return result.to(dtype)
 
 
 def noisy_or(evidence: Tensor, least: float, return_logits: bool) -> Tensor:

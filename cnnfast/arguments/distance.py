@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast.arguments.checks import check_tensor, check_word
+from cnnfast.arguments.checks import check_flag, check_tensor, check_word, number, whole_number
 
 BINS, DISTANCE, SQUARED, SIGNED = range(4)
 EDGE, HALF, INNER = range(3)
@@ -120,8 +120,7 @@ def label_mode(function: str, mask: Tensor, labels: bool) -> bool:
     Raises:
         TypeError: labels is not a bool.
     """
-    if not isinstance(labels, bool):
-        raise TypeError(f"{function}: expected labels True or False, got {labels!r}")
+    check_flag(function, "labels", labels)
     return labels and mask.dtype != torch.bool
 
 
@@ -138,25 +137,27 @@ def whole_radius(function: str, R: float | None) -> int:
 
     if R is None:
         raise ValueError(expected())
-    if not _is_number(R):
+    radius = number(R)
+    if radius is None:
         raise TypeError(expected())
-    if not 1 <= R <= LARGEST_BIN or R % 1 != 0:
+    if not 1 <= radius <= LARGEST_BIN or radius % 1 != 0:
         raise ValueError(expected())
-    return int(R)
+    return int(radius)
 
 
 def bin_count(function: str, K: int, R: int) -> int:
     """K, from 1 to R.
 
     Raises:
-        TypeError: K is not an int.
+        TypeError: K is not an integer.
         ValueError: K is outside the range.
     """
-    if isinstance(K, bool) or not isinstance(K, int):
+    count = whole_number(K)
+    if count is None:
         raise TypeError(f"{function}: expected K an int from 1 to R = {R}, got {K!r}")
-    if not 1 <= K <= R:
+    if not 1 <= count <= R:
         raise ValueError(f"{function}: expected K from 1 to R = {R}, got {K}")
-    return K
+    return count
 
 
 def one_hot_code(function: str, one_hot: bool, dtype: torch.dtype | None) -> int:
@@ -166,8 +167,7 @@ def one_hot_code(function: str, one_hot: bool, dtype: torch.dtype | None) -> int
         TypeError: one_hot is not a bool, or dtype is not one of them.
         ValueError: a dtype is given without one_hot.
     """
-    if not isinstance(one_hot, bool):
-        raise TypeError(f"{function}: expected one_hot True or False, got {one_hot!r}")
+    check_flag(function, "one_hot", one_hot)
     if dtype is None:
         return 1 + ONE_HOT_DTYPES.index(torch.float32) if one_hot else 0
     if dtype not in ONE_HOT_DTYPES:
@@ -194,11 +194,12 @@ def _radius(function: str, R: float | None) -> float:
     def expected() -> str:
         return f"{function}: expected R a finite number >= 1 or None, got {R!r}"
 
-    if not _is_number(R):
+    radius = number(R)
+    if radius is None:
         raise TypeError(expected())
-    if not 1 <= R < math.inf:
+    if not 1 <= radius < math.inf:
         raise ValueError(expected())
-    return float(R)
+    return float(radius)
 
 
 def _spacing(function: str, spacing: tuple[float, float]) -> tuple[float, float]:
@@ -209,16 +210,15 @@ def _spacing(function: str, spacing: tuple[float, float]) -> tuple[float, float]
         raise TypeError(expected())
     if len(spacing) != 2:
         raise ValueError(expected())
-    for step in spacing:
-        if not _is_number(step):
+    steps = []
+    for given in spacing:
+        step = number(given)
+        if step is None:
             raise TypeError(expected())
         if not _SMALLEST_SPACING <= step <= _LARGEST_SPACING:
             raise ValueError(expected())
-    return float(spacing[0]), float(spacing[1])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+        steps.append(float(step))
+    return steps[0], steps[1]
 
 
 def _code(function: str, name: str, word: str, words: dict[str, int] | dict[str, bool]) -> int:

@@ -22,6 +22,7 @@ from cnnfast.arguments.checks import (
     check_word,
     finite_number,
     has_values,
+    number,
 )
 
 CONSTANT, POSITIONS, CHANNELS_AND_POSITIONS = 0, 1, 2
@@ -54,6 +55,15 @@ def check_pair(function: str, x: Tensor, y: Tensor) -> None:
     check_device(function, y, x, "y")
 
 
+def check_pixel_weight(function: str, pixel_weight: Tensor) -> None:
+    """Raise TypeError unless pixel weights are a dense tensor of a floating dtype or bool."""
+    check_tensor(function, pixel_weight, "pixel_weight")
+    if pixel_weight.dtype not in (*FLOATING, torch.bool):
+        raise TypeError(
+            f"{function}: expected pixel_weight of dtype {FLOATING_NAMES} or bool, got {pixel_weight.dtype}"
+        )
+
+
 def pixel_weights(function: str, pixel_weight: Tensor | None, x: Tensor) -> tuple[Tensor | None, bool]:
     """Pixel weights of x [B,C,*P] as [B or 1,R,M] in the accumulation dtype, and whether the result keeps R.
 
@@ -66,11 +76,7 @@ def pixel_weights(function: str, pixel_weight: Tensor | None, x: Tensor) -> tupl
     """
     if pixel_weight is None:
         return None, False
-    check_tensor(function, pixel_weight, "pixel_weight")
-    if pixel_weight.dtype not in (*FLOATING, torch.bool):
-        raise TypeError(
-            f"{function}: expected pixel_weight of dtype {FLOATING_NAMES} or bool, got {pixel_weight.dtype}"
-        )
+    check_pixel_weight(function, pixel_weight)
     check_device(function, pixel_weight, x, "pixel_weight")
     maps = _as_regions(pixel_weight, x)
     if maps is None:
@@ -100,11 +106,12 @@ def normalization(function: str, normalize: str | float) -> tuple[int, float]:
         if normalize not in _MODES:
             raise ValueError(expected)
         return _MODES[normalize], 1.0
-    if isinstance(normalize, bool) or not isinstance(normalize, (int, float)):
+    divisor = number(normalize)
+    if divisor is None:
         raise TypeError(expected)
-    if not 0 < normalize < math.inf:
+    if not 0 < divisor < math.inf:
         raise ValueError(expected)
-    return CONSTANT, float(normalize)
+    return CONSTANT, float(divisor)
 
 
 def result_dtype(function: str, x: Tensor, out_dtype: torch.dtype | None) -> torch.dtype:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnfast.arguments.checks import whole_number
 from cnnfast.images.errors import ImageError, check_picture
 
 
@@ -27,8 +28,9 @@ def size_for(shape: Sequence[int], size: int | Sequence[int]) -> tuple[int, int]
         >>> size_for((300, 400), 200), size_for((300, 400), (64, 80))
         ((150, 200), (64, 80))
     """
-    numbers = (size,) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
-    if len(numbers) not in (1, 2) or any(isinstance(n, bool) or not isinstance(n, int) for n in numbers):
+    given = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size,)
+    numbers = [number for number in map(whole_number, given) if number is not None]
+    if len(given) not in (1, 2) or len(numbers) != len(given):
         raise TypeError(f"size_for: expected size as a whole number or (height, width), got {size!r}")
     if min(numbers) < 1:
         raise ImageError(f"size_for: expected a size of at least 1 px, got {size!r}")

@@ -126,10 +126,12 @@ def inverse_distance_transform(
             float16. N, H and W may be 0.
         radii: rho, the radius >= 0 of each of the K bins' closed discs, in pixels; repeated radii are allowed.
         weight: w [K], floating; ones when None. Only for "sum".
-        bias: a number or a tensor []; 0 when None. Only for "sum", where M is at least 0.5 without a negative one.
+        bias: a number or a tensor [] or [1]; 0 when None. Only for "sum", where M is at least 0.5 without a negative
+            one.
         pad: P, rows and columns added on every side; None takes the largest radius, which holds every disc whole.
         union: "sum", "noisy_or" or "max", as above.
-        return_logits: return log(M / (1 - M)) for a loss on logits, finite everywhere.
+        return_logits: return log(M / (1 - M)) for a loss on logits, finite everywhere: what float16 cannot hold becomes
+            its largest finite value.
 
     Returns:
         [N,1,H+2P,W+2P] in the dtype of B, computed in float64 for float64, else in float32, and rounded once. Logits
@@ -171,7 +173,7 @@ def inverse_distance_transform(
         result = _noisy_or(registered.disc_sum(B, radii, None, pad, True), least, return_logits)
     else:
         result = _sigmoid(registered.disc_sum(B, radii, weight, pad, False), offset, return_logits)
-    return result.to(B.dtype)
+    return arguments.rounded(result, B.dtype, return_logits)
 
 
 def _may_overwrite() -> bool:

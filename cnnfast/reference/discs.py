@@ -98,7 +98,7 @@ def inverse_distance_transform(
     else:
         logits = _sum(_accumulate(B), radii, weight, pad) + offset
         result = logits if return_logits else torch.sigmoid(logits)
-    return result.to(B.dtype)
+    return arguments.rounded(result, B.dtype, return_logits)
 
 
 def _accumulate(B: Tensor) -> Tensor:

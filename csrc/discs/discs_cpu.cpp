@@ -1,4 +1,5 @@
 // Discs on the CPU: checks that protect memory, allocation, the choice of the element type.
+#include <algorithm>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -84,10 +85,20 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
   });
 }
 
+// Looking at every label costs little here; a CUDA kernel paints nothing for a label without a radius.
+void check_label_values(const Bins<uint8_t>& labels, int64_t kinds) {
+  uint8_t largest = 0;
+  for (int64_t i = 0; i < labels.images; ++i)
+    for (int64_t y = 0; y < labels.height; ++y)
+      for (int64_t x = 0; x < labels.width; ++x) largest = std::max(largest, *labels.at(i, 0, y, x));
+  STD_TORCH_CHECK(largest <= kinds, "disc_union: labels must be 0 to ", kinds, ", got ", int(largest));
+}
+
 Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int64_t pad) {
   check_labels(labels_, radii_, pad);
   const Tensor planes = torch::stable::unsqueeze(labels_, 1);
   const Bins<uint8_t> labels(planes);
+  check_label_values(labels, int64_t(radii_.size()));
   const std::vector<int64_t> radii = effective_radii(radii_, labels.height, labels.width, pad);
   Tensor output = new_planes(labels_, {labels.images, labels.height + 2 * pad, labels.width + 2 * pad},
                              leaves_a_rest(labels_, radii, pad), ScalarType::Bool);

@@ -139,6 +139,26 @@ def test_call_before_capture(name):
 
 
 @every_target
+def test_another_capture_replaces_the_target(name):
+    case = CASES[name]
+    layer, expected = case.captured(), case.captured()
+    case.capture(layer, random(*case.target_shape, seed=3))
+    case.capture(layer, random(*case.target_shape, seed=2))
+    assert torch.equal(layer(case.input()), expected(case.input()))
+
+
+@every_target
+def test_captured_in_inference_mode_it_trains_afterwards(name):
+    case = CASES[name]
+    layer = case.make().double()
+    with torch.inference_mode():
+        case.capture(layer, random(*case.target_shape, seed=2))
+    x = case.input().requires_grad_()
+    layer(x).backward()
+    assert x.grad.isfinite().all() and layer(x).item() == case.captured()(x).item()
+
+
+@every_target
 def test_target_is_constant(name):
     layer = CASES[name].captured()
     assert all(not buffer.requires_grad for buffer in layer.buffers())

@@ -67,7 +67,7 @@ def test_l1grad_pulls_with_the_same_force_at_every_scale():
 
 
 def test_unknown_scale():
-    with pytest.raises(ValueError, match="ContentLoss: expected scale to be one of mean, gatys, l1grad, got 'sum'"):
+    with pytest.raises(ValueError, match=r"ContentLoss: expected scale one of .* got 'sum'"):
         ContentLoss(scale="sum")
 
 

@@ -203,6 +203,51 @@ def test_codec_compiles_to_one_graph():
         assert torch.equal(compiled(mask), decode(encode(mask)))
 
 
+@pytest.mark.parametrize("border", ["none", "background"])
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (1, 1), (1, 6), (6, 1), (2, 3), (2, 3, 7, 9)])
+def test_inner_boundary_by_its_definition(shape, labels, border):
+    """A pixel is outermost if one of its four neighbours has another value; beyond the image only a border counts."""
+    values = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(0))
+    values = (values if labels else values.clamp(max=1)).to(torch.uint16)
+    grown = torch.nn.functional.pad(values.int(), (1, 1, 1, 1), value=0 if border == "background" else -1)
+    inner = grown[..., 1:-1, 1:-1]
+    outermost = torch.zeros(shape, dtype=torch.bool)
+    for neighbour in (grown[..., :-2, 1:-1], grown[..., 2:, 1:-1], grown[..., 1:-1, :-2], grown[..., 1:-1, 2:]):
+        outermost |= (neighbour != inner) & (neighbour != -1)
+    expected = ops.mask_to_bins(torch.where(outermost, 0, values.int()), 4, 2, labels=labels, border=border)
+    result = MaskToBins(4, 2, "inner_boundary", labels=labels, border=border)(values)
+    assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("convention", ["exact", "inner_boundary"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_bins_compile(convention, backend):
+    torch._dynamo.reset()
+    layer, mask = MaskToBins(5, 3, convention, border="background"), random_mask(2, 20, 24)
+    compiled = torch.compile(layer, backend=backend, fullgraph=True)
+    assert torch.equal(compiled(mask), layer(mask))
+    back = BinsToMask(5, 3, convention)
+    assert torch.equal(torch.compile(back, backend=backend, fullgraph=True)(layer(mask)), back(layer(mask)))
+
+
+def test_integers_of_any_kind():
+    class Nine:
+        def __index__(self):
+            return 9
+
+    mask = random_mask(1, 20, 20)
+    for R, K in ((np.int64(9), np.uint8(5)), (torch.tensor(9), np.array(5)), (9.0, 5), (np.float32(9), np.int16(5))):
+        assert torch.equal(ops.mask_to_bins(mask, R, K), ops.mask_to_bins(mask, 9, 5))
+        layer = MaskToBins(R, K)
+        assert (type(layer.R), type(layer.K)) == (int, int) and layer.radii == (0, 1, 3, 5, 7)
+    labels, radii = ops.mask_to_bins(mask, 9, 5), (0, 1, 3, 5, 7)
+    for given in (np.array(radii), [np.int32(radius) for radius in radii], torch.tensor(radii).numpy()):
+        assert torch.equal(ops.disc_union(labels, given, pad=np.int64(2)), ops.disc_union(labels, radii, pad=2))
+    assert torch.equal(ops.disc_union(labels, [*radii[:-1], Nine()]), ops.disc_union(labels, [*radii[:-1], 9]))
+    assert InverseDistanceTransform(np.int64(5), np.int64(9), pad=np.int64(3)).pad == 3
+
+
 def test_representation():
     assert repr(MaskToBins(9, 3)) == (
         "MaskToBins(R=9, K=3, convention='exact', labels=False, border='none', one_hot=False)"
@@ -219,7 +264,19 @@ def test_representation():
         (lambda: MaskToBins(convention="outer"), ValueError, r"MaskToBins: expected convention one of .* got 'outer'"),
         (lambda: MaskToBins(border="mirror"), ValueError, r"MaskToBins: expected border one of .* got 'mirror'"),
         (lambda: BinsToMask(9, 10), ValueError, r"BinsToMask: expected K .* got 10"),
-        (lambda: BinsToMask(pad=-1), ValueError, r"BinsToMask: expected pad at least 0, got -1"),
+        (lambda: BinsToMask(pad=-1), ValueError, r"BinsToMask: expected pad from 0 to 32767, got -1"),
+        *(
+            (lambda mask=mask, convention=convention: MaskToBins(5, 3, convention)(mask), error, f"got {got}")
+            for convention in ("exact", "inner_boundary")
+            for mask, error, got in (
+                (torch.rand(4, 4), TypeError, "torch.float32: pass mask > 0.5"),
+                (np.ones((4, 4)), TypeError, "ndarray"),
+                (None, TypeError, "NoneType"),
+                (torch.ones(4, dtype=torch.bool), ValueError, r"\[4\]"),
+            )
+        ),
+        (lambda: MaskToBins(labels=1), TypeError, r"MaskToBins: expected labels True or False, got 1"),
+        (lambda: MaskToBins(one_hot="no"), TypeError, r"MaskToBins: expected one_hot True or False, got 'no'"),
         (lambda: BinsToMask()(torch.zeros(5, dtype=torch.uint8)), ValueError, r"BinsToMask: expected bins of shape"),
         (lambda: BinsToMask()([1]), TypeError, r"BinsToMask: expected bins a torch.Tensor, got list"),
         (lambda: BinsToMask()(torch.zeros(5, 5)), TypeError, r"expected labels of dtype uint8, got torch.float32"),
@@ -228,7 +285,7 @@ def test_representation():
         (
             lambda: InverseDistanceTransform(5, 9, pad=-2),
             ValueError,
-            r"InverseDistanceTransform: expected pad at least",
+            r"InverseDistanceTransform: expected pad from 0",
         ),
         (lambda: InverseDistanceTransform(5, 9)(torch.zeros(1, 5, 4, 4).int()), TypeError, r"expected bins of dtype"),
         (lambda: InverseDistanceTransform(5, 9)(torch.zeros(1, 4, 4, 4)), ValueError, r"expected B with 5 bins"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -63,7 +66,7 @@ def test_blend_adds_up():
     first, second = random(1, 5, 6, 7), random(1, 5, 4, 9, seed=1)
     loss = StyleLoss()
     loss.capture(first, blend=0.25)
-    loss.capture(second, blend=0.75)
+    loss.capture(second, blend=0.75, add=True)
     torch.testing.assert_close(loss.target, 0.25 * gram_matrix(first) + 0.75 * gram_matrix(second))
 
 
@@ -144,21 +147,44 @@ def test_gradient_reaches_a_pixel_weight():
 
 class TestMessages:
     def test_scale(self):
-        with pytest.raises(ValueError, match=r"StyleLoss: expected scale to be one of gatys, .*, got 'gram'"):
+        with pytest.raises(ValueError, match=r"StyleLoss: expected scale one of \"gatys\", .*, got 'gram'"):
             StyleLoss(scale="gram")
 
     @pytest.mark.parametrize("weight", ["1", None, True])
     def test_weight(self, weight):
-        with pytest.raises(TypeError, match="StyleLoss: expected weight to be a number, got"):
+        with pytest.raises(TypeError, match="StyleLoss: expected weight a number, got"):
             StyleLoss(weight=weight)
 
-    def test_normalize(self):
-        with pytest.raises(ValueError, match="normalize"):
-            captured(random(1, 5, 6, 7), normalize="area")
+    @pytest.mark.parametrize("weight", [math.nan, math.inf, torch.tensor(math.nan)])
+    def test_weight_that_is_not_finite(self, weight):
+        with pytest.raises(ValueError, match="StyleLoss: expected a finite weight, got"):
+            StyleLoss(weight=weight)
+
+    @pytest.mark.parametrize("weight", [np.float32(2), np.int64(2), torch.tensor(2.0), np.array(2), 2])
+    def test_numbers_of_any_kind(self, weight):
+        loss = StyleLoss(weight=weight, normalize=weight)
+        assert type(loss.weight) is float and loss.weight == 2
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"target": np.zeros((4, 4))}, TypeError, "expected target a torch.Tensor, got ndarray"),
+            ({"target": torch.zeros(4, 4).long()}, TypeError, "expected target of dtype"),
+            ({"target": torch.zeros(4, 5)}, ValueError, r"expected target of shape .*, got \[4, 5\]"),
+            ({"target": torch.zeros(4)}, ValueError, r"expected target of shape .*, got \[4\]"),
+            ({"normalize": "area"}, ValueError, "expected normalize .*, got 'area'"),
+            ({"normalize": None}, TypeError, "expected normalize .*, got None"),
+            ({"centered": 1}, TypeError, "expected centered True or False, got 1"),
+            ({"pixel_weight": [1.0]}, TypeError, "expected pixel_weight a torch.Tensor, got list"),
+        ],
+    )
+    def test_constructor(self, options, error, message):
+        with pytest.raises(error, match=f"StyleLoss: {message}"):
+            StyleLoss(**options)
 
     def test_blended_shapes(self):
         with pytest.raises(ValueError, match=r"expected a Gram matrix of shape \[1, 5, 5\].*got \[1, 4, 4\]"):
-            captured(random(1, 5, 6, 7)).capture(random(1, 4, 6, 7))
+            captured(random(1, 5, 6, 7)).capture(random(1, 4, 6, 7), add=True)
 
     @pytest.mark.parametrize("scale", ["gatys", "relative", "l1grad"])
     @pytest.mark.parametrize("channels", [1, 4])

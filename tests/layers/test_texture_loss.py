@@ -117,7 +117,7 @@ def test_messages():
     network = TinyFeatures().double()
     with pytest.raises(ValueError, match="TextureLoss: expected at least one layer, got none"):
         TextureLoss({}, network)
-    with pytest.raises(ValueError, match="TextureLoss: expected weights to be one of gatys, relative, got 'equal'"):
+    with pytest.raises(ValueError, match='TextureLoss: expected weights one of "gatys", "relative", got \'equal\''):
         TextureLoss(LAYERS, network, weights="equal")
     loss = TextureLoss({"third": 1.0}, network)
     with pytest.raises(ValueError, match="TextureLoss: expected layers among first, second, got 'third'"):

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cnnfast.arguments.checks import check_tensor
+from cnnfast.arguments.checks import check_flag, check_tensor
 from cnnfast.arguments.discs import disc_pad
-from cnnfast.arguments.distance import border_code
-from cnnfast.layers.distance._conventions import checked_radii
+from cnnfast.arguments.distance import border_code, planes
+from cnnfast.layers.distance._conventions import checked_bins
 from cnnfast.ops import disc_union, mask_to_bins
 
 
@@ -66,9 +66,10 @@ class MaskToBins(nn.Module):
         one_hot: bool = False,
     ) -> None:
         super().__init__()
-        self.radii = checked_radii("MaskToBins", R, K, convention)
+        self.R, self.K, self.radii = checked_bins("MaskToBins", R, K, convention)
         border_code("MaskToBins", border)
-        self.R, self.K = int(R), K
+        check_flag("MaskToBins", "labels", labels)
+        check_flag("MaskToBins", "one_hot", one_hot)
         self.convention = convention
         self.labels = labels
         self.border = border
@@ -81,7 +82,8 @@ class MaskToBins(nn.Module):
             mask: [..., H, W].
         """
         if self.convention == "inner_boundary":
-            mask = _without_inner_boundary(mask, self.labels, self.border)
+            flat = _without_inner_boundary(planes("MaskToBins", mask), self.labels, self.border)
+            mask = flat.view(mask.shape)
         return mask_to_bins(mask, self.R, self.K, labels=self.labels, border=self.border, one_hot=self.one_hot)
 
     def extra_repr(self) -> str:
@@ -122,8 +124,7 @@ class BinsToMask(nn.Module):
 
     def __init__(self, R: int = 9, K: int = 5, convention: str = "exact", pad: int = 0) -> None:
         super().__init__()
-        self.radii = checked_radii("BinsToMask", R, K, convention)
-        self.R, self.K = int(R), K
+        self.R, self.K, self.radii = checked_bins("BinsToMask", R, K, convention)
         self.convention = convention
         self.pad = disc_pad("BinsToMask", pad, self.radii)
 
@@ -146,15 +147,17 @@ class BinsToMask(nn.Module):
 
 
 def _without_inner_boundary(mask: Tensor, labels: bool, border: str) -> Tensor:
-    """The mask with zero at pixels that have a 4-neighbour of another value."""
+    """The mask [P, H, W] with zero at pixels that have a 4-neighbour of another value."""
+    if mask.numel() == 0:
+        return mask
     value = mask if labels else mask != 0
-    inside = value != 0
-    down, right = value[..., 1:, :] == value[..., :-1, :], value[..., :, 1:] == value[..., :, :-1]
-    inside[..., 1:, :] &= down
-    inside[..., :-1, :] &= down
-    inside[..., :, 1:] &= right
-    inside[..., :, :-1] &= right
-    if border == "background":
-        for edge in (inside[..., :1, :], inside[..., -1:, :], inside[..., :1], inside[..., -1:]):
-            edge.zero_()
+    inside = (value != 0) & _equals_neighbours(value, 1, border) & _equals_neighbours(value, 2, border)
     return torch.where(inside, value, torch.zeros((), dtype=value.dtype, device=value.device))
+
+
+def _equals_neighbours(value: Tensor, axis: int, border: str) -> Tensor:
+    """Whether both neighbours along an axis have a pixel's value; outside the image there are none, or background."""
+    size = value.shape[axis]
+    equal = value.narrow(axis, 1, size - 1) == value.narrow(axis, 0, size - 1)
+    edge = torch.full_like(value.narrow(axis, 0, 1), border != "background", dtype=torch.bool)
+    return torch.cat([edge, equal], axis) & torch.cat([equal, edge], axis)

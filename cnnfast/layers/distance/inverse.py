@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cnnfast.arguments.checks import check_floating, check_word
+from cnnfast.arguments.checks import check_flag, check_floating, check_word
 from cnnfast.arguments.discs import UNIONS, disc_pad
-from cnnfast.layers.distance._conventions import checked_radii
+from cnnfast.layers.distance._conventions import checked_bins
 from cnnfast.ops import inverse_distance_transform
 
 _FIRST_WEIGHT, _FIRST_BIAS = 4.0, -3.0
@@ -77,15 +77,15 @@ class InverseDistanceTransform(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self._radii = checked_radii("InverseDistanceTransform", R, K, "exact")
+        self.R, self.K, self._radii = checked_bins("InverseDistanceTransform", R, K, "exact")
         check_word("InverseDistanceTransform", "union", union, UNIONS)
-        self.K, self.R = K, int(R)
+        check_flag("InverseDistanceTransform", "learn_weight", learn_weight)
         self.union = union
         self.pad = disc_pad("InverseDistanceTransform", pad, self._radii)
         self.learn_weight = learn_weight
         # Not persistent: R and K determine the radii.
         self.register_buffer("radii", torch.tensor(self._radii, device=device), persistent=False)
-        for name, size in (("weight", (K,)), ("bias", ())):
+        for name, size in (("weight", (self.K,)), ("bias", ())):
             value = torch.empty(size, device=device, dtype=dtype) if union == "sum" else None
             if learn_weight:
                 self.register_parameter(name, None if value is None else nn.Parameter(value))

@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from cnnfast.arguments.checks import finite_number
+
 
 class TargetLoss(nn.Module):
     """Base of the losses that compare features with a target captured from other features.
 
     The target lives in the buffers named by `_targets`, which are None (and absent from the state_dict) until
-    `capture` fills them. Loading a state_dict fills them as well, so that a fresh module can be restored.
+    `capture` fills them; another `capture` replaces it. Loading a state_dict fills them as well, so that a fresh module
+    can be restored.
 
     Args:
         weight: Factor of the loss.
@@ -26,9 +29,7 @@ class TargetLoss(nn.Module):
         self, weight: float = 1.0, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-            raise TypeError(f"{type(self).__name__}: expected weight to be a number, got {weight!r}")
-        self.weight = float(weight)
+        self.weight = finite_number(type(self).__name__, "weight", weight)
         self._factory: dict[str, Any] = {"device": device, "dtype": dtype}
         for name in self._targets:
             self.register_buffer(name, None)
@@ -48,8 +49,15 @@ class TargetLoss(nn.Module):
         return f"weight={self.weight:g}, captured={self.captured}"
 
     def _placed(self, statistic: Tensor) -> Tensor:
-        """The statistic, detached, with the device and dtype given to the constructor."""
-        return statistic.detach().to(**self._factory)
+        """The statistic, detached, with the device and dtype given to the constructor.
+
+        Under ``torch.inference_mode`` a copy that autograd may use: the target outlives that mode.
+        """
+        placed = statistic.detach().to(**self._factory)
+        if not placed.is_inference():
+            return placed
+        with torch.inference_mode(False):
+            return placed.clone()
 
     def _require_target(self) -> None:
         if not self.captured:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments import gram as arguments
+from cnnfast.arguments.checks import check_word
 from cnnfast.layers.style._features import difference_to, l1_scaled
 from cnnfast.layers.style._target import TargetLoss
 
@@ -60,8 +61,7 @@ class ContentLoss(TargetLoss):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(weight, device=device, dtype=dtype)
-        if scale not in _SCALES:
-            raise ValueError(f"ContentLoss: expected scale to be one of {', '.join(_SCALES)}, got {scale!r}")
+        check_word("ContentLoss", "scale", scale, _SCALES)
         self.scale = scale
 
     def capture(self, features: Tensor) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments import gram as arguments
+from cnnfast.arguments.checks import check_flag, check_floating, check_word, finite_number
 from cnnfast.layers.style._features import l1_scaled
 from cnnfast.layers.style._target import TargetLoss
 from cnnfast.ops import gram_matrix, gram_mse_loss
@@ -56,8 +57,9 @@ class StyleLoss(TargetLoss):
         dtype: Dtype of the target and the pixel weight.
 
     Raises:
-        TypeError: If weight is not a number or features have an integer or complex dtype.
-        ValueError: If scale is unknown, shapes do not fit, or scale is "relative" and a captured target is zero.
+        TypeError: If weight is not a number, or a tensor is none or has an integer or complex dtype.
+        ValueError: If weight is not finite, normalize or scale unknown, if shapes do not fit, or scale is "relative"
+            and a captured target is zero.
         RuntimeError: If called before there is a target.
 
     Example:
@@ -85,29 +87,37 @@ class StyleLoss(TargetLoss):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(weight, device=device, dtype=dtype)
-        if scale not in _SCALES:
-            raise ValueError(f"StyleLoss: expected scale to be one of {', '.join(_SCALES)}, got {scale!r}")
+        check_word("StyleLoss", "scale", scale, _SCALES)
+        arguments.normalization("StyleLoss", normalize)
+        check_flag("StyleLoss", "centered", centered)
         self.normalize = normalize
         self.scale = scale
         self.centered = centered
         if target is not None:
+            _check_target(target)
             self._set_target(target)
+        if pixel_weight is not None:
+            arguments.check_pixel_weight("StyleLoss", pixel_weight)
         # Not persistent: the pixel weight belongs to the picture being made, the target to the style.
         self.register_buffer("pixel_weight", None if pixel_weight is None else self._placed(pixel_weight), False)
 
     @torch.no_grad()
-    def capture(self, features: Tensor, blend: float = 1.0, pixel_weight: Tensor | None = None) -> None:
-        """Add blend times the Gram matrix of the features to the target.
+    def capture(
+        self, features: Tensor, blend: float = 1.0, pixel_weight: Tensor | None = None, *, add: bool = False
+    ) -> None:
+        """Make blend times the Gram matrix of the features the target, or add it to the target.
 
-        Several style images are blended by one call each; give blends that add up to 1 to keep the scale.
+        Several style images are blended by one call each, all but the first with ``add=True``; give blends that add up
+        to 1 to keep the scale.
 
         Args:
             features: [B, C, H, W] or [B, C, M].
             blend: Factor of this Gram matrix.
             pixel_weight: Weight of every position of these features; None takes the constructor's.
+            add: Add to the target that there is, instead of replacing it.
         """
-        gram = blend * self._gram(features, pixel_weight)
-        if self.target is not None:
+        gram = finite_number("StyleLoss", "blend", blend) * self._gram(features, pixel_weight)
+        if add and self.target is not None:
             if gram.shape != self.target.shape:
                 raise ValueError(
                     f"StyleLoss: expected a Gram matrix of shape {list(self.target.shape)} as captured before, "
@@ -185,6 +195,12 @@ class StyleLoss(TargetLoss):
         """Factor w / sum T^2 of each sample; with regions, both sums are means over them."""
         target = self._target_for(features, pixel_weight)
         return (self.weight * target.shape[1] / target.square().sum((1, 2, 3))).expand(features.shape[0])
+
+
+def _check_target(target: Tensor) -> None:
+    check_floating("StyleLoss", target, "target")
+    if target.dim() not in (2, 3, 4) or target.shape[-1] != target.shape[-2]:
+        raise ValueError(f"StyleLoss: expected target of shape [C,C], [B,C,C] or [B,R,C,C], got {list(target.shape)}")
 
 
 def _count(gram: Tensor) -> int | None:

@@ -5,10 +5,13 @@ Paper: Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional Neural Netwo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cnnfast.arguments.checks import check_word, finite_number
 from cnnfast.layers.style.gram import StyleLoss
 
 _WEIGHTS = ("gatys", "relative")
@@ -39,7 +42,9 @@ class TextureLoss(nn.Module):
         dtype: Dtype of the targets.
 
     Raises:
-        ValueError: If layers is empty or names a layer that the extractor does not have, or an option is unknown.
+        TypeError: If layers is no mapping to numbers, or extractor no module.
+        ValueError: If layers is empty or names a layer that the extractor does not have, a weight is not finite, or an
+            option is unknown.
         RuntimeError: If called before there is a target.
 
     Attributes:
@@ -61,7 +66,7 @@ class TextureLoss(nn.Module):
 
     def __init__(
         self,
-        layers: dict[str, float],
+        layers: Mapping[str, float],
         extractor: nn.Module,
         *,
         normalize: str | float = "hw",
@@ -72,23 +77,27 @@ class TextureLoss(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(layers, Mapping):
+            raise TypeError(f"TextureLoss: expected layers a dict of names and weights, got {type(layers).__name__}")
         if not layers:
             raise ValueError("TextureLoss: expected at least one layer, got none")
-        if weights not in _WEIGHTS:
-            raise ValueError(f"TextureLoss: expected weights to be one of {', '.join(_WEIGHTS)}, got {weights!r}")
+        if not isinstance(extractor, nn.Module):
+            raise TypeError(f"TextureLoss: expected extractor a module, got {type(extractor).__name__}")
+        check_word("TextureLoss", "weights", weights, _WEIGHTS)
+        factors = {name: finite_number("TextureLoss", f"weight of {name}", factor) for name, factor in layers.items()}
         relative = weights == "relative"
         self.extractor = extractor
         self.losses = nn.ModuleDict(
             {
                 name: StyleLoss(
-                    weight=weight / len(layers) if relative else weight,
+                    weight=factor / len(factors) if relative else factor,
                     normalize=normalize,
                     scale="relative" if relative else scale,
                     centered=centered,
                     device=device,
                     dtype=dtype,
                 )
-                for name, weight in layers.items()
+                for name, factor in factors.items()
             }
         )
         self.last_terms: dict[str, Tensor] = {}

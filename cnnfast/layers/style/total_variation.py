@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cnnfast.arguments.checks import check_tensor, check_word, finite_number
 from cnnfast.layers.style._features import widened
 
 
@@ -47,8 +48,8 @@ class TVLoss(nn.Module):
         exponent: Positive exponent of kind "iso".
 
     Raises:
-        TypeError: If image is not floating point.
-        ValueError: If kind is unknown, exponent is not positive, or image has not four dimensions.
+        TypeError: If image is not floating point, or weight or exponent no number.
+        ValueError: If kind is unknown, weight not finite, exponent not positive, or image has not four dimensions.
 
     Example:
         >>> import torch
@@ -60,16 +61,16 @@ class TVLoss(nn.Module):
 
     def __init__(self, weight: float = 1.0, kind: str = "l1mean", *, exponent: float = 1.0) -> None:
         super().__init__()
-        if kind not in _KINDS:
-            raise ValueError(f"TVLoss: expected kind to be one of {', '.join(_KINDS)}, got {kind!r}")
-        if not exponent > 0:
-            raise ValueError(f"TVLoss: expected a positive exponent, got {exponent}")
-        self.weight = weight
+        check_word("TVLoss", "kind", kind, _KINDS)
+        self.weight = finite_number("TVLoss", "weight", weight)
         self.kind = kind
-        self.exponent = exponent
+        self.exponent = finite_number("TVLoss", "exponent", exponent)
+        if not self.exponent > 0:
+            raise ValueError(f"TVLoss: expected a positive exponent, got {exponent}")
 
     def forward(self, image: Tensor) -> Tensor:
         """The loss of the image, a scalar."""
+        check_tensor("TVLoss", image, "image")
         if image.dim() != 4:
             raise ValueError(f"TVLoss: expected image of shape [B,C,H,W], got {list(image.shape)}")
         if not image.is_floating_point():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnfast.arguments.checks import finite_number, whole_number
 from cnnfast.layers.style._features import channel_means, difference_to
 from cnnfast.layers.style._matrix_sqrt import matrix_sqrt
 from cnnfast.layers.style._target import TargetLoss
@@ -67,12 +68,15 @@ class WassersteinStyleLoss(TargetLoss):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(weight, device=device, dtype=dtype)
-        if not eps > 0:
+        self.eps = finite_number("WassersteinStyleLoss", "eps", eps)
+        if not self.eps > 0:
             raise ValueError(f"WassersteinStyleLoss: expected a positive eps, got {eps}")
-        if iters < 1:
+        steps = whole_number(iters)
+        if steps is None:
+            raise TypeError(f"WassersteinStyleLoss: expected iters an integer, got {iters!r}")
+        if steps < 1:
             raise ValueError(f"WassersteinStyleLoss: expected at least 1 of iters, got {iters}")
-        self.eps = eps
-        self.iters = iters
+        self.iters = steps
 
     @torch.no_grad()
     def capture(self, features: Tensor, pixel_weight: Tensor | None = None) -> None:

@@ -62,10 +62,11 @@ WRONG_VALUE = {
     ),
     "weight 2-D": (mask(B, RADII, torch.ones(1, 3)), "expected weight of shape [K] for B [2, 3, 4, 5], got [1, 3]"),
     "weight device": (mask(B, RADII, torch.ones(3, device="meta")), "expected weight on cpu like B, got meta"),
-    "bias shape": (mask(B, RADII, bias=torch.ones(1)), "expected bias of shape [], got [1]"),
+    "bias shape": (mask(B, RADII, bias=torch.ones(2)), "expected bias of shape [] or [1], got [2]"),
     "bias nan": (mask(B, RADII, bias=math.nan), "expected a finite bias, got nan"),
     "bias device": (mask(B, RADII, bias=torch.ones((), device="meta")), "expected bias on cpu like B, got meta"),
-    "pad negative": (call("disc_sum", B, RADII, pad=-1), "expected pad at least 0, got -1"),
+    "pad negative": (call("disc_sum", B, RADII, pad=-1), "expected pad from 0 to 32767, got -1"),
+    "pad huge": (mask(B, RADII, pad=10**7), "expected pad from 0 to 32767, got 10000000"),
     "union": (mask(B, RADII, union="or"), 'expected union one of "sum", "noisy_or", "max", got \'or\''),
     "weight of noisy_or": (
         mask(B, RADII, torch.ones(3), union="noisy_or"),
@@ -121,5 +122,11 @@ class TestPrivateOperators:
         with pytest.raises(RuntimeError, match=rf"{name}\b.*(must|fit|expected)"):
             getattr(torch.ops.cnnfast, name)(*args)
 
-    def test_labels_without_a_radius_paint_nothing(self):
-        assert not torch.ops.cnnfast.disc_union(LABELS + 100, [0, 1, 2], 2).any()
+    def test_labels_without_a_radius(self):
+        with pytest.raises(RuntimeError, match="disc_union: labels must be 0 to 3, got 101"):
+            torch.ops.cnnfast.disc_union(LABELS + 100, [0, 1, 2], 2)
+        labels = LABELS.clone()
+        labels[1, 3, 4] = 4
+        for strided in (labels, labels.mT.contiguous().mT):
+            with pytest.raises(RuntimeError, match="labels must be 0 to 3, got 4"):
+                torch.ops.cnnfast.disc_union(strided, [0, 1, 2], 2)

@@ -37,7 +37,7 @@ WRONG_KIND = {
     "mask sparse": (transform(torch.ones(4, 5).to_sparse(), 3), "expected a dense mask, got layout torch.sparse_coo"),
     "R word": (transform(MASK, "3"), f"{WHOLE} '3'"),
     "R bool": (transform(MASK, True), f"{WHOLE} True"),
-    "R tensor": (transform(MASK, torch.tensor(3)), f"{WHOLE} tensor(3)"),
+    "R tensor": (transform(MASK, torch.tensor([3])), f"{WHOLE} tensor([3])"),
     "R word of distances": (transform(MASK, "3", output="distance"), f"{FINITE} '3'"),
     "R of bins word": (bins(MASK, "3", 1), f"{WHOLE} '3'"),
     "K floating": (bins(MASK, 3, 2.0), "expected K an int from 1 to R = 3, got 2.0"),

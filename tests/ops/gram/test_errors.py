@@ -56,7 +56,7 @@ WRONG_KIND = {
     ),
     "normalize none": (call("gram_matrix", X, None), f"{NORMALIZE} None"),
     "normalize bool": (call("gram_matrix", X, True), f"{NORMALIZE} True"),
-    "normalize tensor": (call("cross_gram", X, X, torch.tensor(2)), f"{NORMALIZE} tensor(2)"),
+    "normalize tensor": (call("cross_gram", X, X, torch.tensor([2])), f"{NORMALIZE} tensor([2])"),
     "out_dtype int": (
         call("gram_matrix", X, out_dtype=torch.int32),
         f"expected out_dtype {FLOATING}, got torch.int32",

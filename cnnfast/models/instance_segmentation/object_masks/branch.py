@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cnnfast.arguments.checks import check_word
-from cnnfast.models.instance_segmentation.object_masks.checks import check_weight
+from cnnfast.arguments.checks import check_word, number_from_zero, whole_number
 from cnnfast.models.instance_segmentation.object_masks.decoding import DECODES
 from cnnfast.models.instance_segmentation.object_masks.heads import BinHead
 from cnnfast.models.instance_segmentation.object_masks.losses import omn_loss
@@ -83,12 +82,13 @@ class OMNBranch(nn.Module):
         super().__init__()
         check_word("OMNBranch", "decode", decode, DECODES)
         check_word("OMNBranch", "image_edge", image_edge, IMAGE_EDGES)
-        check_weight("OMNBranch", "lambda_bin", lambda_bin)
-        check_weight("OMNBranch", "lambda_mask", lambda_mask)
-        if not isinstance(context, int) or context < 0:
+        number_from_zero("OMNBranch", "lambda_bin", lambda_bin)
+        number_from_zero("OMNBranch", "lambda_mask", lambda_mask)
+        cells = whole_number(context)
+        if cells is None or cells < 0:
             raise ValueError(f"OMNBranch: expected context a number of cells, at least 0, got {context!r}")
         self.roi_pool, self.head = roi_pool, head
-        self.decode, self.context, self.image_edge = decode, context, image_edge
+        self.decode, self.context, self.image_edge = decode, cells, image_edge
         self.lambda_bin, self.lambda_mask = lambda_bin, lambda_mask
 
     def losses(

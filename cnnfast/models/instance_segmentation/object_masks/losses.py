@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnfast.arguments.checks import check_device, check_floating, check_word
-from cnnfast.models.instance_segmentation.object_masks.checks import check_weight
+from cnnfast.arguments.checks import check_device, check_floating, check_word, number_from_zero
 from cnnfast.models.instance_segmentation.object_masks.decoding import ACTIVATIONS
 from cnnfast.models.instance_segmentation.object_masks.targets import OMNTargets
 
@@ -72,7 +71,7 @@ def omn_loss(
     """
     _check(bin_logits, mask_logits, targets, activation)
     for name, value in (("lambda_bin", lambda_bin), ("lambda_mask", lambda_mask)):
-        check_weight("omn_loss", name, value)
+        number_from_zero("omn_loss", name, value)
     if bin_weights is not None:
         bin_weights = _bin_weights(bin_weights, bin_logits)
     losses = {"loss_mask_bins": lambda_bin * _bin_loss(bin_logits.float(), targets.labels, bin_weights, activation)}

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from cnnfast.arguments.checks import number
 from cnnfast.features.choice import build_extractor
 from cnnfast.models.style.picture.adam import Adam
 from cnnfast.models.style.picture.lbfgs import LBFGS
@@ -27,9 +28,10 @@ def check_one_of(function: str, name: str, value: object, allowed: Sequence[obje
 
 def check_positive(function: str, name: str, value: object, *, zero: bool = False) -> None:
     """Raises TypeError unless the value is a number, ValueError unless it is finite and above 0, or 0 with `zero`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    found = number(value)
+    if found is None:
         raise TypeError(f"{function}: expected {name} as a number, got {value!r}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+    if not math.isfinite(found) or found < 0 or (found == 0 and not zero):
         raise ValueError(f"{function}: expected a finite {name} {'of at least' if zero else 'above'} 0, got {value}")
 
 

@@ -197,8 +197,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "error", "words"),
         [
-            ({"R": 4, "K": 5}, ValueError, "OMNHead: expected K in 1..R = 4, got 5"),
-            ({"R": 0, "K": 1}, ValueError, "R in 1..255"),
+            ({"R": 4, "K": 5}, ValueError, "OMNHead: expected K from 1 to R = 4, got 5"),
+            ({"R": 0, "K": 1}, ValueError, "R a whole number from 1 to 255"),
             ({"K": 2.5}, TypeError, "K an int"),
             ({"activation": "relu"}, ValueError, "activation"),
             ({"num_classes": 1}, ValueError, "num_classes of at least 2"),

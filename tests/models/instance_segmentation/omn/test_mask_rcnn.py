@@ -329,7 +329,7 @@ class TestBadInput:
             ({"image_edge": "ajar"}, "image_edge"),
             ({"context": -1}, "context"),
             ({"lambda_mask": -0.5}, "lambda_mask"),
-            ({"R": 3, "K": 4}, "K in 1..R"),
+            ({"R": 3, "K": 4}, "K from 1 to R"),
         ],
     )
     def test_options_leave_the_model_alone(self, options, words):

@@ -125,7 +125,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "error", "words"),
         [
-            ({"R": 4, "K": 5}, ValueError, "K in 1..R"),
+            ({"R": 4, "K": 5}, ValueError, "K from 1 to R"),
             ({"proposals": 0}, ValueError, "proposals of at least 1"),
             ({"masks_per_image": 2.5}, ValueError, "masks_per_image"),
             ({"mask_threshold": 1.0}, ValueError, "mask_threshold"),
