@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cnnfast._memory import available_memory
@@ -26,6 +26,16 @@ _TRANSPARENT = ("La", "PA", "RGBa")
 _RUN_PROGRAMS = ("EPS",)  # read by Ghostscript, which a picture of unknown origin should not start
 # Decoded and converted picture of Pillow (4 + 4), one channel (1), the tensor (12), and what composing alpha adds.
 _BYTES_PER_PIXEL = 24
+# EXIF orientation -> what undoes the turn that it asks for.
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 _lock = threading.Lock()
 
 
@@ -45,7 +55,7 @@ def labels_from_file(path: str | os.PathLike[str]) -> Tensor:
         _check_pixels(*image.size, str(path))
         if image.mode not in ("1", "L", "P", "I", *_SIXTEEN_BIT):
             raise ImageError(f"load_labels: expected one channel of whole numbers, got {path} of {image.mode}")
-        return torch.from_numpy(np.asarray(image).astype(np.int64))
+        return torch.from_numpy(np.asarray(_as_stored(image)).astype(np.int64))
 
 
 def from_picture(image: Image.Image, upright: bool = True) -> Tensor:
@@ -72,8 +82,7 @@ def _one_line_errors(name: str) -> Iterator[None]:
 def _to_tensor(image: Image.Image, name: str, upright: bool) -> Tensor:
     _check_pixels(*image.size, name)
     profile = image.info.get("icc_profile")
-    if upright:
-        image = ImageOps.exif_transpose(image)
+    image = ImageOps.exif_transpose(image) if upright else _as_stored(image)
     if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
         return _deep_grey(image, name)
     image = _to_srgb(_plain_mode(image, name), profile, name)
@@ -106,9 +115,14 @@ def _open(path: Path) -> Image.Image:
     with _lock:
         usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=kinds)
+            image = Image.open(path, formats=kinds)
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+    if isinstance(image, ImageFile.ImageFile) and image.format == "TIFF":
+        # Pillow (13.0) maps a file that has a name into memory, with the sides of the turned picture: nonsense for EXIF
+        # orientations of 5 and more.
+        image.filename = ""
+    return image
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
@@ -126,6 +140,15 @@ def _check_pixels(width: int, height: int, name: str) -> None:
             f"load_image: expected a picture that fits into {left} of free memory, "
             f"got {name} of {width}x{height} which needs {needed}"
         )
+
+
+def _as_stored(image: Image.Image) -> Image.Image:
+    """The pixels in the order of the file: Pillow turns TIFFs when it loads them, other pictures only when asked to."""
+    if image.format != "TIFF":
+        return image
+    method = _TURNED_BACK.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    image.load()
+    return image if method is None else image.transpose(method)
 
 
 def _deep_grey(image: Image.Image, name: str) -> Tensor:

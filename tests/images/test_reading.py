@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageCms
 
 from cnnfast.images import ImageError, is_grey, load_image
+from cnnfast.images.labels import load_labels
 from tests.images.image_cases import HEIGHT, WIDTH, bytes_of, noise
 
 
@@ -159,6 +160,23 @@ class TestOrientationAndProfiles:
             rgb[::-1].transpose(1, 0, 2), rgb[::-1, ::-1].transpose(1, 0, 2), rgb[:, ::-1].transpose(1, 0, 2),
         ]  # fmt: skip
         np.testing.assert_array_equal(bytes_of(load_image(tmp_path / "a.png")), upright[orientation - 1])
+
+    @pytest.mark.parametrize("kind", ["png", "jpg", "tif"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_pixels_as_they_are_stored(self, tmp_path, rgb, kind, orientation):
+        """Pillow turns TIFFs when it loads them."""
+        path = tmp_path / f"a.{kind}"
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(rgb).save(path, quality=100, subsampling=0)
+        expected = load_image(path)
+        Image.fromarray(rgb).save(path, quality=100, subsampling=0, exif=exif)
+        assert torch.equal(load_image(path, upright=False), expected)
+        assert load_image(path).shape[1:] == expected.shape[1:][:: 1 if orientation < 5 else -1]
+        if kind != "jpg":
+            Image.fromarray(rgb[..., 0]).save(path, exif=exif)
+            np.testing.assert_array_equal(load_labels(path).numpy(), rgb[..., 0])
+            np.testing.assert_array_equal(bytes_of(load_image(path, upright=False)), rgb[..., [0, 0, 0]])
 
     def test_srgb_profile_changes_nothing(self, tmp_path, rgb):
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

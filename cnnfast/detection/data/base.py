@@ -134,6 +134,8 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
     def _check_size(self, index: int, annotated: Sequence[int], size: Sequence[int]) -> None:
         if tuple(annotated) != tuple(size):
             (height, width), got = annotated, f"{size[1]}x{size[0]}"
+            if (width, height) == tuple(size):
+                got += ", as it is stored: annotations belong to the pixels before an EXIF orientation turns them"
             raise AnnotationError(f"{self._path(index)}: expected {width}x{height} px as its annotation, got {got}")
 
 

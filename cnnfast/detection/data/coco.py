@@ -20,8 +20,8 @@ class CocoInstances(InstanceDataset):
 
     Segmentations are lists of polygons, or run lengths with counts as a list or a string. What COCO's own program
     (pycocotools) ignores is left out and named in the log: annotations of pictures or categories that are not listed,
-    and all but the last picture of one id; likewise entries and segmentations of no valid form, at which it stops. An
-    area that is no number is computed from the mask.
+    and all but the last picture or category of one id; likewise entries and segmentations of no valid form, at which it
+    stops. An area that is no number is computed from the mask.
 
     Args:
         images: folder of the pictures.
@@ -77,7 +77,11 @@ class CocoInstances(InstanceDataset):
             if picture.number in self._pictures:
                 useless.add("images of an id that a later one has", {"id": picture.number})
             self._pictures[picture.number] = picture
-        categories = dict(useless.filter(content["categories"], _category))
+        categories: dict[int, str] = {}
+        for number, name in useless.filter(content["categories"], _category):
+            if number in categories:
+                useless.add("categories of an id that a later one has", {"id": number})
+            categories[number] = name
         labels = {category: label for label, category in enumerate(sorted(categories), 1)}
         self.category_ids = {label: category for category, label in labels.items()}
         self.categories = [categories[category] for category in labels]
@@ -152,6 +156,9 @@ class _Useless:
     def filter(self, entries: Iterable[_Entry], read: Callable[[_Entry], _T]) -> Iterator[_T]:
         """What `read` makes of the entries, but for those at which it raises."""
         for entry in entries:
+            if not isinstance(entry, Mapping):
+                self.add("entries that are no objects", {})
+                continue
             try:
                 yield read(entry)
             except _UnusableError as error:
@@ -201,6 +208,6 @@ def _read(path: Path) -> dict[str, list[Mapping[str, Any]]]:
         raise AnnotationError(f"{path}: expected JSON, got a file that is none: {error}") from error
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        if not isinstance(entries, list) or (entries and not any(isinstance(entry, dict) for entry in entries)):
             raise AnnotationError(f"{path}: expected an object of COCO's form with a list of {key}, got none")
     return content

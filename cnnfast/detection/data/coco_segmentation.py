@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from cnnfast.detection.data.base import AnnotationError
 from cnnfast.detection.run_length import coco_masks
 
 _LARGEST_NUMBER = 1e15
+# Of the outline of a polygon that leaves the picture, in px: 0.1 GB while it is rasterised.
+_LONGEST_OUTLINE = 1e6
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int, where: str) -> np.ndarray:
@@ -54,13 +57,26 @@ def decode_segmentation(segmentation: Any, height: int, width: int, where: str) 
 
 
 def _check_polygon(polygon: Any, height: int, width: int, where: str) -> None:
-    """Raise if corners lie far outside the picture: time and memory of rasterising grow with their distance."""
+    """Raise if corners lie so far outside the picture that rasterising, whose cost is the outline's, would not end."""
     if not isinstance(polygon, list):
         raise AnnotationError(f"{where}: expected polygons as lists of numbers, got {type(polygon).__name__}")
-    for axis, side in ((0, width), (1, height)):
-        for value in polygon[axis::2]:
-            if not is_number(value) or not -side <= value <= 2 * side:
-                raise AnnotationError(f"{where}: expected corners in a picture of {width}x{height} px, got {value!r}")
+    outside = [
+        value
+        for axis, side in ((0, width), (1, height))
+        for value in polygon[axis::2]
+        if not is_number(value) or not -side <= value <= 2 * side
+    ]
+    if not outside:
+        return
+    worst = next((value for value in outside if not is_number(value)), outside[0])
+    if not is_number(worst) or _outline(polygon) > _LONGEST_OUTLINE:
+        raise AnnotationError(f"{where}: expected corners in a picture of {width}x{height} px, got {worst!r}")
+
+
+def _outline(polygon: list[float]) -> float:
+    """Length of a closed polygon, in px."""
+    corners = list(zip(polygon[::2], polygon[1::2], strict=False))
+    return sum(math.dist(corner, other) for corner, other in zip(corners, corners[1:] + corners[:1], strict=True))
 
 
 def _runs(counts: Any, where: str) -> list[int]:

@@ -150,6 +150,11 @@ class TestRead:
         picture = open_data()[1][0]
         assert (picture.permute(1, 2, 0).mul(255).round().byte().numpy() == values).all()
 
+    def test_a_turned_annotation_names_the_orientation(self, open_data, content):
+        content["images"][0].update(height=WIDTH, width=HEIGHT)
+        with pytest.raises(AnnotationError, match=r"got 30x20, as it is stored: .* EXIF orientation"):
+            open_data()[2]
+
     def test_index(self, open_data):
         data = open_data()
         assert torch.equal(data[-1][0], data[2][0])
@@ -203,6 +208,11 @@ class TestSegmentations:
         expected = official.annToMask(entry)
         assert (decode_segmentation(entry["segmentation"], HEIGHT, WIDTH, "here") == expected).all()
         assert (decode_segmentation([more, *SQUARE], HEIGHT, WIDTH, "here") == expected).all()
+
+    def test_corners_far_outside_as_in_pycocotools(self):
+        polygon = [[-500, 3, 12, -70, 900, 10.5, 2, 400]]
+        runs = coco_masks.merge(coco_masks.frPyObjects(polygon, HEIGHT, WIDTH))
+        assert (decode_segmentation(polygon, HEIGHT, WIDTH, "here") == coco_masks.decode(runs)).all()
 
     @pytest.mark.parametrize(
         "segmentation, words",
@@ -297,6 +307,19 @@ class TestDamaged:
         content["images"].append({"id": 10, "file_name": "c.png", "height": HEIGHT, "width": WIDTH})
         data = open_data()
         assert data.names == ["c.png", "b.png", "c.png"] and len(data[0][1]["labels"]) == 2
+
+    def test_the_last_category_of_an_id_counts(self, open_data, content):
+        content["categories"].append({"id": 7, "name": "another"})
+        data = open_data()
+        assert (
+            data.categories == ["another", "square"] and "categories of an id that a later one has" in data.left_out[0]
+        )
+
+    @pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+    def test_entries_that_are_no_objects(self, open_data, content, part):
+        content[part] += [None, "text"]
+        data = open_data()
+        assert len(data) == 3 and "data.json: 2 entries that are no objects" in data.left_out[0]
 
     def test_without_a_category(self, open_data, content):
         content["categories"] = []
