@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""The disk is full, a quota is used up, a file system takes no more."""
+# What is tried to be written to find out whether the disk is full, in bytes.
+_PROBE = 2**22
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -27,7 +32,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         The temporary file's path; the file exists and is empty.
 
     Raises:
-        OSError: `path` cannot be written, or the disk is full.
+        OSError: `path` cannot be written, or the disk is full, whatever a library raises then.
 
     Example:
         >>> import tempfile
@@ -48,9 +53,31 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         if mode is not None:
             os.chmod(temporary, mode)
         os.replace(temporary, target)
+    except Exception as error:
+        reason = _disk_error(error, temporary)
+        temporary.unlink(missing_ok=True)
+        if reason is None:
+            raise
+        raise OSError(reason, "disk full" if reason == errno.ENOSPC else os.strerror(reason), str(path)) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _disk_error(error: Exception, temporary: Path) -> int | None:
+    """The number of the error if the disk takes no more, which some libraries report as an error of their own."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return error.errno
+    if isinstance(error, OSError) and error.errno is not None:
+        return None
+    try:
+        with open(temporary, "ab") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as found:
+        return found.errno if found.errno in DISK_ERRORS else None
+    return None
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,28 @@ def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str])
     """
     with atomic_write(path) as temporary:
         torch.save(dict(checkpoint), temporary)
+
+
+def check_default_checkpoint(path: Path) -> None:
+    """Refuse the place of a checkpoint that nobody named, if something lies there that no run of ours wrote.
+
+    Raises:
+        InputError: a link, or a file that is no checkpoint.
+    """
+    if not os.path.lexists(path) or (not path.is_symlink() and path.is_file() and _is_ours(path)):
+        return
+    got = "a link" if path.is_symlink() else "no checkpoint"
+    raise InputError(f"--checkpoint: expected a file, since at the default place {path} is {got}, got none")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except Exception:  # whatever it is, it is no checkpoint
+        return False
+    if not isinstance(content, dict):
+        return False
+    return str(content.get("format")).startswith("cnnfast ") or any(str(key).startswith("cnnfast_") for key in content)
 
 
 def read_plain(path: str | os.PathLike[str], wanted: str) -> Any:

@@ -27,3 +27,7 @@ class DeviceError(ActionableError, RuntimeError):
 
 class DivergedError(ActionableError, RuntimeError):
     """A loss became NaN or infinite; other weights or another learning rate are needed."""
+
+
+class NotSavedError(ActionableError, OSError):
+    """The last files of a training cannot be written; the message says why, and what the files hold now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cnnfast._atomic import atomic_write
@@ -42,12 +43,16 @@ def run(options: Options) -> int:
 def _entries(source: Path) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Path below the folder, what it is, and how it is written."""
     for name, sample in SAMPLES.items():
-        yield f"{name}.png", sample.content, lambda path, name=name: save_image(sample_picture(name), path)
+        yield f"{name}.png", sample.content, partial(_write_sample, name)
     for name in PHOTOS:
-        yield f"photos/{name}", "a photograph to train on", lambda path, name=name: _copy(source / name, path)
+        yield f"photos/{name}", "a photograph to train on", partial(_copy, source / name)
     for part, data in (("train", _TRAINING), ("test", _TEST)):
         content = f"{len(data)} pictures of shapes with their masks, in COCO's format"
-        yield f"shapes/{part}.json", content, lambda path, data=data: _write_shapes(data, path)
+        yield f"shapes/{part}.json", content, partial(_write_shapes, data)
+
+
+def _write_sample(name: str, path: Path) -> None:
+    save_image(sample_picture(name), path)
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_tensor
 
@@ -83,13 +83,13 @@ def check_pictures(
         _check_target(function, image, target, labels, classes)
 
 
-def check_detector_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def check_detector_call(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """A forward pre-hook of torchvision's detectors: `check_pictures` with the number of their classes.
 
     Register it by ``model.register_forward_pre_hook(check_detector_call, with_kwargs=True)``.
     """
     names = dict(zip(("images", "targets"), args, strict=False)) | dict(kwargs)
-    scores: Any = getattr(model.roi_heads.box_predictor, "cls_score", None)
+    scores = getattr(model.roi_heads.box_predictor, "cls_score", None)
     classes = None if scores is None else scores.out_features - 1
     check_pictures("Mask R-CNN", names.get("images"), names.get("targets"), training=model.training, classes=classes)
     check_device("Mask R-CNN", names["images"][0], next(model.parameters()), "pictures", "the model")

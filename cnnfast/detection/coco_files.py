@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from cnnfast._atomic import atomic_write
+from cnnfast._json import write_json
 from cnnfast.detection.metrics import to_coco_results
 from cnnfast.detection.run_length import coco_masks
 
@@ -67,24 +66,5 @@ class CocoPredictions:
         return {"images": self._images, "annotations": self._annotations, "categories": self._categories}
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it, see `write_json`."""
+        """Write it, see :func:`cnnfast._json.write_json`."""
         write_json(path, self.content())
-
-
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write JSON atomically: a reader sees all of the old file or all of the new one.
-
-    Raises:
-        OSError: the file cannot be written.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from cnnfast.detection.coco_files import write_json
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_json(f"{folder}/a.json", [1])
-        ...     Path(folder, "a.json").read_text()
-        '[1]'
-    """
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,9 +89,9 @@ def _detect(network: nn.Module, picture: Tensor) -> tuple[dict[str, Tensor], Pas
         transform = getattr(network, "transform", None)
         if isinstance(transform, GeneralizedRCNNTransform):
             check_resizable("predict_instances", size, transform)
-        if hasattr(network, "detect_windows"):
-            found, paste = network.detect_windows(pictures)[0]
-            return found, paste
+        detect: Any = getattr(network, "detect_windows", None)
+        if detect is not None:
+            return detect(pictures)[0]
         if isinstance(network, GeneralizedRCNN) and hasattr(network.roi_heads, "has_mask"):
             return _detect_rcnn(network, pictures[0])
         found = network(pictures)[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +17,9 @@ from torch import Tensor
 from cnnfast._atomic import atomic_write
 from cnnfast._rooms import missing_package
 from cnnfast.images.errors import ImageError, check_picture, check_pillow
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _FORMATS = {
     ".png": "PNG",
@@ -111,13 +115,20 @@ def _encoder(array: np.ndarray, kind: str, quality: int) -> Callable[[Path], Any
             "WEBP": {"quality": quality},
             "TIFF": {"compression": "tiff_adobe_deflate"},
         }
-        return lambda path: Image.fromarray(array).save(path, format=kind, **options.get(kind, {}))
+        return lambda path: _save(Image.fromarray(array), path, kind, options.get(kind, {}))
     # Pillow writes 16 bits a channel for grey pictures only.
     if kind == "PNG":
         return partial(_write_png16, _import_writer("numpngw", kind).write_png, array)
     photometric = "minisblack" if array.ndim == 2 else "rgb"
     imwrite = _import_writer("tifffile", kind).imwrite
     return lambda path: imwrite(path, array, photometric=photometric, compression="zlib")
+
+
+def _save(image: Image.Image, path: Path, kind: str, options: dict[str, Any]) -> None:
+    """By way of memory, since Pillow does not notice when a disk takes only a part of the last bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **options)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_png16(write_png: Callable[..., Any], array: np.ndarray, path: Path) -> None:

@@ -46,12 +46,15 @@ def fit(training: Training, task: Task, options: TrainingOptions, files: Trainin
 
     Raises:
         InputError: more GPUs are asked for than this machine has.
-        DivergedError: the loss was NaN or infinite too often in a row.
+        DivergedError: the loss was NaN or infinite too often in a row, or in every step.
+        NotSavedError: the last network or checkpoint could not be written.
     """
     device = choose_device(options.device)
     gpus = torch.cuda.device_count()
     if device.type == "cuda" and options.devices > gpus:
         raise InputError(f"{task.function}: expected devices of at most {gpus}, the GPUs here, got {options.devices}")
+    if device.index is not None and options.devices > 1:
+        raise InputError(f"{task.function}: expected device cuda for several devices, got {device}")
     one = device.type == "cuda" and options.devices == 1 and device.index is not None
     several = "ddp_find_unused_parameters_true" if task.find_unused else "ddp"
     with _quiet(), torch.enable_grad():
@@ -66,7 +69,7 @@ def fit(training: Training, task: Task, options: TrainingOptions, files: Trainin
             fabric.launch()
             loop = _Loop(fabric, training, task, files, precision_for(options.amp, device))
             loop.run(_loader(training, task, options, fabric.global_rank))
-        except KeyboardInterrupt:
+        except BaseException:  # the other processes would wait for this one
             _kill_children(fabric)
             raise
         finally:
@@ -141,6 +144,11 @@ class _Loop:
             with self._autocast:
                 progress, stop = self._step(self._fabric.to_device(batch))
             last = stop or progress.step >= progress.steps
+            if last and progress.skipped_steps == progress.step:
+                raise DivergedError(
+                    f"{self._function}: expected a step with a finite loss and gradient, got none in {progress.step}; "
+                    "nothing is written"
+                )
             if self._fabric.is_global_zero and self._files.after_step(self._training, self._optimizer, progress, last):
                 self._asked_to_stop = True
             if stop:

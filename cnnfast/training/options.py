@@ -43,7 +43,9 @@ class TrainingOptions:
         choices=("auto", "float32", "bfloat16"),
     )
     workers: int = option("processes that read pictures", default=2, minimum=0)
-    checkpoint: Path | None = option("file to continue from; default: OUTPUT.checkpoint.pt", default=None)
+    checkpoint: Path | None = option(
+        "file to continue from; default: as the output, with .checkpoint.pt for its ending", default=None
+    )
     checkpoint_every: int = option("steps between checkpoints, and copies of the output", default=500, minimum=1)
     resume: Path | None = option("checkpoint to continue, with the options of its run", default=None)
     log_dir: Path | None = option("folder for a log of the losses", "--log", default=None)

@@ -15,8 +15,9 @@ pytest.importorskip("torchvision")
 
 from pycocotools.coco import COCO
 
+from cnnfast._json import write_json
 from cnnfast.detection import prediction
-from cnnfast.detection.coco_files import CocoPredictions, write_json
+from cnnfast.detection.coco_files import CocoPredictions
 from cnnfast.detection.drawing import draw_instances, instance_colour
 from cnnfast.detection.evaluation import evaluate
 from cnnfast.detection.metrics import average_recall, coco_metrics, voc_ap_r

@@ -94,7 +94,7 @@ class TestSaving:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr("numpngw.write_png", full)
-        with pytest.raises(ImageError, match="No space left on device"):
+        with pytest.raises(ImageError, match="disk full"):
             save_image(torch.ones(3, 4, 4), tmp_path / "a.png", bits=16)
         assert (tmp_path / "a.png").read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
@@ -139,17 +139,3 @@ class TestSaving:
                 path.mkdir()
             with pytest.raises(ImageError, match=f"expected to write {path}, got: "):
                 save_image(torch.zeros(3, 4, 4), path)
-
-    def test_disk_full_leaves_the_old_file(self, tmp_path, monkeypatch):
-        save_image(torch.zeros(3, 4, 4), tmp_path / "a.png")
-        before = (tmp_path / "a.png").read_bytes()
-
-        def full(_picture, path, **_options):
-            Path(path).write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(Image.Image, "save", full)
-        with pytest.raises(ImageError, match="No space left on device"):
-            save_image(torch.ones(3, 4, 4), tmp_path / "a.png")
-        assert (tmp_path / "a.png").read_bytes() == before
-        assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

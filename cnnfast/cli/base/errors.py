@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from cnnfast._atomic import DISK_ERRORS
 from cnnfast._errors import ActionableError, InputError
-
-# Of errors without a file's name: the disk is full, a quota is used up, a file system takes no more.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
@@ -40,7 +37,7 @@ def can_user_act(error: BaseException) -> bool:
     if isinstance(error, ActionableError | MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
-        return bool(error.filename) or error.errno in _DISK
+        return bool(error.filename) or error.errno in DISK_ERRORS
     # torch has no class of its own for the CPU's memory.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 

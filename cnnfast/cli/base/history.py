@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnfast._atomic import atomic_write
 from cnnfast._errors import InputError
+from cnnfast._json import write_json
 from cnnfast._rooms import missing_package
 
 _PLOTS = (".png", ".pdf", ".svg")
@@ -17,9 +17,7 @@ _PLOTS = (".png", ".pdf", ".svg")
 def write_history(path: Path, facts: Mapping[str, Any], history: list[list[float]]) -> None:
     """A JSON object: the facts, and one entry an iteration under "history"."""
     entries = [{"level": int(level), "iteration": int(i), "loss": loss} for level, i, loss in history]
-    text = json.dumps({**facts, "history": entries}, indent=1)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(path, {**facts, "history": entries}, indent=1)
 
 
 def check_plot(path: Path) -> None:

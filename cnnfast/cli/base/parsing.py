@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from cnnfast._atomic import check_writable
+from cnnfast._checkpoint import check_default_checkpoint
 from cnnfast._errors import InputError
 from cnnfast._extension import default_device
 
@@ -147,6 +148,8 @@ def check_outputs(
     resumed = [] if resume is None else [resume]
     for index, path in enumerate(named):
         check_output(path, inputs=[*inputs, *resumed], others=named[:index])
+    if checkpoint is None:
+        check_default_checkpoint(checkpoint_of(output, None))
     check_output(checkpoint_of(output, checkpoint), inputs=inputs, others=named)
 
 

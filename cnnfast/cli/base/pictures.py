@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import sys
@@ -14,23 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from torch import Tensor
 
+from cnnfast._atomic import DISK_ERRORS
 from cnnfast._errors import InputError
 from cnnfast._options import option
 from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output
-from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.base.progress import WorkConsole, format_seconds
 from cnnfast.cli.base.steps import StepReporter
 from cnnfast.images import ImageError, find_pictures, load_image
 from cnnfast.images.writing import picture_format
 
 FORMATS = ("png", "jpg", "webp", "tif", "bmp")
 """What pictures in a folder can be made."""
-
-# Errors that every later picture would meet, too.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(kw_only=True)
@@ -176,7 +172,7 @@ class PictureRunner(ABC):
             yield
         except (ImageError, RuntimeError, MemoryError) as error:
             cause = error.__cause__
-            if self._strict or (isinstance(cause, OSError) and cause.errno in _DISK):
+            if self._strict or (isinstance(cause, OSError) and cause.errno in DISK_ERRORS):
                 raise
             self.skipped += 1
             name, what = str(task.source), " ".join(str(error).split()) or type(error).__name__
@@ -185,7 +181,7 @@ class PictureRunner(ABC):
 
 def run_pictures(runner: PictureRunner, tasks: Sequence[Task], output: Path, *, single: bool) -> int:
     """Works on all of them, and says how it went; returns the exit status."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = WorkConsole()
     started = time.monotonic()
     with StepReporter(max(1, len(tasks)), "pictures", console) as reporter:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,6 +26,25 @@ def format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class WorkConsole(Console):
+    """Standard output of a command that works for long: when nobody reads it any more, the work goes on in silence.
+
+    So that ``cnnfast texture ... | head -1`` still writes its files.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(highlight=False, soft_wrap=True, quiet=quiet)
+
+    def on_broken_pipe(self) -> None:
+        """Instead of ending the program, as rich would."""
+        self.quiet = True
+        # Also for the interpreter, which flushes the stream at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class LiveLine:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPED = 128
+"""Exit status of what a signal stopped, less the signal's number, as shells have it: 130 Ctrl-C, 143 SIGTERM."""
+
 
 @contextmanager
 def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +13,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 
 import cnnfast
+from cnnfast._errors import ActionableError
 from cnnfast._options import Option, option, option_name, options_of
 from cnnfast.cli.base.history import check_plot, plot_history, write_history
 from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of
-from cnnfast.cli.base.progress import format_seconds
-from cnnfast.cli.base.signals import signals_to
+from cnnfast.cli.base.progress import WorkConsole, format_seconds
+from cnnfast.cli.base.signals import STOPPED, signals_to
 from cnnfast.cli.base.steps import StepReporter
 from cnnfast.training.options import TrainingOptions
 
@@ -67,7 +68,7 @@ class Watch:
     def __init__(self, reporter: StepReporter, terms: Sequence[str], *, first: bool = True) -> None:
         self.history: list[list[float]] = []
         self.last: Progress | None = None
-        self.stop = False
+        self.stop = 0
         self._reporter, self._terms, self._first = reporter, terms, first
 
     def __call__(self, progress: Progress) -> bool:
@@ -79,13 +80,13 @@ class Watch:
         parts = [f"loss {progress.loss:.4g}"]
         parts += [f"{_shortened(name)} {progress.terms[name]:.3g}" for name in self._terms if name in progress.terms]
         self._reporter.update(progress.step, "  ".join(parts))
-        return self.stop
+        return self.stop != 0
 
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Ends the training after a checkpoint, when called again at once. Other processes wait for the first one."""
-        if self.stop or (self._first and self.last is None):
+        again, self.stop = self.stop, number
+        if again or (self._first and self.last is None):
             raise KeyboardInterrupt
-        self.stop = True
 
 
 def _shortened(name: str) -> str:
@@ -129,33 +130,38 @@ def run_training(
     """
     # Fabric starts further processes with the same command; one of them talks.
     first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
-    console = Console(highlight=False, soft_wrap=True, quiet=not first)
+    console = WorkConsole(quiet=not first)
     console.print(description, markup=False)
-    started = time.monotonic()
+    started, began = time.monotonic(), time.time()
     with StepReporter(steps, "steps", console) as reporter:
         watch = Watch(reporter, terms, first=first)
         try:
             with signals_to(watch.on_signal):
                 train(watch)
+        except ActionableError:  # the losses say what went wrong
+            if first:
+                _write_records(options, watch, False, time.monotonic() - started)
+            raise
         except KeyboardInterrupt:
-            print(f"cnnfast: {_describe_interrupt(options, watch)}", file=sys.stderr)
-            return 130
+            print(f"cnnfast: {_describe_interrupt(options, watch, began)}", file=sys.stderr)
+            return STOPPED + (watch.stop or signal.SIGINT)
     if not first:
         return 0
     seconds = time.monotonic() - started
     finished = watch.last is None or watch.last.step >= steps
     _write_records(options, watch, finished, seconds)
     console.print(_conclude(options, watch, finished, seconds), markup=False)
-    return 0 if finished else 130
+    return 0 if finished else STOPPED + (watch.stop or signal.SIGINT)
 
 
-def _describe_interrupt(options: TrainingCommand, watch: Watch) -> str:
-    if watch.last is None:
-        return "stopped before the first step was over, nothing was written"
-    return (
-        f"stopped at once after step {watch.last.step}; what {options.output} and {options.checkpoint_path} hold is of "
-        f"every {options.checkpoint_every} steps"
-    )
+def _describe_interrupt(options: TrainingCommand, watch: Watch, began: float) -> str:
+    """How far it came, and which files of this run there are."""
+    step = f"after step {watch.last.step}" if watch.last is not None else "before the first step was over"
+    files = (options.output, options.checkpoint_path)
+    written = [str(path) for path in files if path.exists() and path.stat().st_mtime >= began - 1]
+    if not written:
+        return f"stopped at once {step}, nothing was written"
+    return f"stopped at once {step}; written before, every {options.checkpoint_every} steps: {' and '.join(written)}"
 
 
 def _write_records(options: TrainingCommand, watch: Watch, finished: bool, seconds: float) -> None:

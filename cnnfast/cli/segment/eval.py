@@ -9,14 +9,15 @@ from pathlib import Path
 from rich.console import Console
 
 from cnnfast._errors import InputError
+from cnnfast._json import write_json
 from cnnfast._options import option
 from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.options import DeviceOptions
 from cnnfast.cli.base.parsing import check_output, check_share, describe_device, parse_device
+from cnnfast.cli.base.progress import WorkConsole
 from cnnfast.cli.base.steps import StepReporter
 from cnnfast.cli.segment.data import CITYSCAPES, DataOptions, classes_of, open_data
 from cnnfast.cli.segment.options import MaskOptions, ModelFile
-from cnnfast.detection.coco_files import write_json
 from cnnfast.detection.data import InstanceDataset
 from cnnfast.detection.evaluation import Evaluation, evaluate
 from cnnfast.models.instance_segmentation.architectures import CLASSLESS
@@ -50,7 +51,7 @@ def run(options: Options) -> int:
     model.network.to(device)
     classless = model.settings.kind in CLASSLESS
     count = len(data) if options.limit is None else min(options.limit, len(data))
-    console = Console(highlight=False, soft_wrap=True)
+    console = WorkConsole()
     names = f"{len(model.classes)} classes" if len(model.classes) > 1 else model.classes[0]
     console.print(f"{describe_device(device)}; {model.settings.kind}; {count} pictures; {names}", markup=False)
     with StepReporter(count, "pictures", console) as reporter:

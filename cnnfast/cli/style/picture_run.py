@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 import cnnfast
@@ -20,7 +19,8 @@ from cnnfast._options import option
 from cnnfast.cli.base.errors import user_input
 from cnnfast.cli.base.history import check_plot, plot_history, write_history
 from cnnfast.cli.base.parsing import check_outputs, check_seed, checkpoint_of, describe_device, parse_size
-from cnnfast.cli.base.progress import format_seconds
+from cnnfast.cli.base.progress import WorkConsole, format_seconds
+from cnnfast.cli.base.signals import STOPPED
 from cnnfast.cli.style.progress import Reporter
 from cnnfast.cli.style.session import Session, Stopped
 from cnnfast.features.choice import network_kind
@@ -49,7 +49,9 @@ class PictureOptions(ABC):
         choices=tuple(_DTYPES),
     )
     preview_every: int = option("iterations between previews written to the output; 0: none", default=25, minimum=0)
-    checkpoint: Path | None = option("file to continue from; default: OUTPUT.checkpoint.pt", default=None)
+    checkpoint: Path | None = option(
+        "file to continue from; default: as the output, with .checkpoint.pt for its ending", default=None
+    )
     checkpoint_every: int | None = option(
         "iterations between checkpoints; default: 25 with --checkpoint, else when stopped", default=None, minimum=0
     )
@@ -140,7 +142,7 @@ def run(options: Options, prepare: Callable[[Options], Job]) -> int:
 
 
 def _work(options: PictureOptions, job: Job) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    console = WorkConsole()
     console.print(describe(job), markup=False)
     started = time.monotonic()
     with Reporter(job.plan, console) as reporter:
@@ -152,11 +154,12 @@ def _work(options: PictureOptions, job: Job) -> int:
             reporter.update,
             history=[] if job.resume is None else list(job.resume["history"]),
         )
+        status = 0
         try:
             with session.stoppable():
                 picture = job.work(session)
-        except Stopped:
-            picture = None
+        except Stopped as stopped:
+            picture, status = None, STOPPED + stopped.args[0]
     seconds = time.monotonic() - started
     if picture is not None:
         save_image(picture, options.output)
@@ -168,7 +171,7 @@ def _work(options: PictureOptions, job: Job) -> int:
     if options.plot is not None and session.history:
         plot_history(options.plot, session.history)
     console.print(conclude(options, session, picture, seconds), markup=False)
-    return 130 if picture is None else 0
+    return status
 
 
 def check_options(options: PictureOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,14 @@ from pathlib import Path
 from types import FrameType
 
 from cnnfast._checkpoint import save_checkpoint
+from cnnfast.cli.base.errors import describe
 from cnnfast.cli.base.signals import signals_to
 from cnnfast.images import ImageError, save_image
 from cnnfast.models.style.picture.levels import RunProgress
 
 
 class Stopped(Exception):
-    """The run was stopped by Ctrl-C or SIGTERM; everything worth keeping has been written."""
+    """The run was stopped by Ctrl-C or SIGTERM, its argument; everything worth keeping has been written."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Session:
     show: Callable[[RunProgress], None]
     history: list[list[float]] = field(default_factory=list)
     last: RunProgress | None = None
-    _stop: bool = False
+    _stop: int = 0
     _count: int = 0
     _failed: set[Path] = field(default_factory=set)
 
@@ -61,7 +63,7 @@ class Session:
         except (ImageError, OSError) as error:
             if path not in self._failed:
                 self._failed.add(path)
-                print(f"cnnfast: {path} is not up to date, the run goes on: {error}", file=sys.stderr)
+                print(f"cnnfast: {path} is not up to date, the run goes on: {describe(error)}", file=sys.stderr)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -77,11 +79,17 @@ class Session:
             except KeyboardInterrupt:
                 if self.last is None:
                     raise
-                save_image(self.last.image(), self.output)
-                save_checkpoint(self.last.checkpoint(), self.checkpoint)
-                raise Stopped from None
+                self._save_last(self.last)
+                raise Stopped(self._stop or signal.SIGINT) from None
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.last is None or self._stop:
+    def _save_last(self, last: RunProgress) -> None:
+        """Both files, even if one of them cannot be written."""
+        try:
+            save_image(last.image(), self.output)
+        finally:
+            save_checkpoint(last.checkpoint(), self.checkpoint)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        again, self._stop = self._stop, number
+        if self.last is None or again:
             raise KeyboardInterrupt
-        self._stop = True

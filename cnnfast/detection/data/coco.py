@@ -117,7 +117,7 @@ class CocoInstances(InstanceDataset):
             except AnnotationError as error:
                 self._leave_out(str(error))
                 continue
-            area = entry.get("area")
+            area: Any = entry.get("area")
             masks.append(torch.from_numpy(mask))
             labels.append(label)
             crowd.append(bool(entry.get("iscrowd", 0)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cnnfast.detection.coco_files import write_json
+from cnnfast._json import write_json
 from cnnfast.detection.data.base import InstanceDataset
 from cnnfast.images import save_image
 

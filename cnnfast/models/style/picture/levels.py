@@ -97,7 +97,8 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
         """Run all levels, or those that remain after a checkpoint; the result is [3,H,W] in [0,1]."""
         index, picture, previous = 0, None, None
         if checkpoint is not None:
-            check_settings(KINDS[self._kind][1], checkpoint["settings"], self._fingerprints)
+            saved, present = _without_iterations(checkpoint["settings"]), _without_iterations(self._fingerprints)
+            check_settings(KINDS[self._kind][1], saved, present)
             index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
             self._history = [list(entry) for entry in checkpoint["history"]]
         try:
@@ -168,6 +169,11 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
     @cached_property
     def _fingerprints(self) -> dict[str, Any]:
         return self._describe()
+
+
+def _without_iterations(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a continued run must share: it may have more iterations, or fewer, than planned at first."""
+    return {**settings, "plan": [row[:-1] for row in settings["plan"]]}
 
 
 def plan_tiles(
