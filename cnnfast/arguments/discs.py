@@ -240,10 +240,14 @@ def logits_under_autocast(B: Tensor) -> Tensor:
 
 
 def rounded(result: Tensor, dtype: torch.dtype, is_logit: bool) -> Tensor:
-    """The result in the dtype of B; logits that a half type cannot hold become its largest finite values."""
+    """The result in the dtype of B; logits that a half type cannot hold become its largest finite values.
+
+    Gradients pass that limit unchanged: a loss must be able to move a logit that is far on the wrong side.
+    """
     if is_logit and dtype in (torch.float16, torch.bfloat16):
         largest = torch.finfo(dtype).max
-        result = result.clamp(-largest, largest)
+        limited = result.detach().clamp(-largest, largest)
+        result = torch.where(result.abs() > largest, limited + (result - result.detach()).nan_to_num(), result)
     return result.to(dtype)
 
 

@@ -1,4 +1,4 @@
-"""Logits that a half type cannot hold are its largest finite values; so is their gradient."""
+"""Logits that a half type cannot hold are its largest finite values, with the gradient that they would have had."""
 
 from __future__ import annotations
 
@@ -20,6 +20,41 @@ def test_logits_are_finite(module, union, dtype):
     assert logits.dtype == dtype and logits.isfinite().all()
     if union == "sum" and dtype == torch.float16:
         assert logits[0, 0, size // 2, size // 2] == torch.finfo(dtype).max
+    logits.float().mean().backward()
+    assert bins.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
+def test_a_logit_beyond_the_half_type_keeps_its_gradient(module):
+    """A loss can move it: the gradient is that of float32."""
+    gradients = []
+    for dtype in (torch.float16, torch.float32):
+        weight = torch.full((1,), 2e4, requires_grad=True)
+        bins = torch.ones(1, 1, 6, 6, dtype=dtype, requires_grad=True)
+        logits = module.inverse_distance_transform(bins, [2], weight, return_logits=True)
+        assert logits.max() == (65504 if dtype == torch.float16 else 13 * 2e4)
+        target = torch.zeros_like(logits)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), target.float()).backward()
+        gradients.append((bins.grad.float(), weight.grad))
+    for half, single in zip(*gradients, strict=True):
+        torch.testing.assert_close(half, single, rtol=2e-3, atol=1e-3)
+        assert half.abs().min() > 0
+
+
+def test_a_tangent_passes_too():
+    bins = torch.ones(1, 1, 6, 6, dtype=torch.float16)
+
+    def logits(bins):
+        return ops.inverse_distance_transform(bins, [2], torch.full((1,), 2e4), return_logits=True, pad=0).float()
+
+    _, tangent = torch.func.jvp(logits, (bins,), (torch.full_like(bins, 1e-3),))
+    assert tangent.min() > 0
+
+
+def test_an_overflow_of_float32_is_limited_like_any():
+    bins = torch.full((1, 1, 6, 6), 3e38, dtype=torch.bfloat16, requires_grad=True)
+    logits = ops.inverse_distance_transform(bins, [2], return_logits=True)
+    assert logits.isfinite().all()
     logits.float().mean().backward()
     assert bins.grad.isfinite().all()
 
