@@ -153,9 +153,22 @@ def test_captured_in_inference_mode_it_trains_afterwards(name):
     layer = case.make().double()
     with torch.inference_mode():
         case.capture(layer, random(*case.target_shape, seed=2))
+    assert not any(buffer.is_inference() for buffer in layer.buffers())
     x = case.input().requires_grad_()
     layer(x).backward()
     assert x.grad.isfinite().all() and layer(x).item() == case.captured()(x).item()
+
+
+@every_target
+def test_loaded_in_inference_mode_it_trains_afterwards(name):
+    case = CASES[name]
+    layer, expected = case.make().double(), case.captured()
+    with torch.inference_mode():
+        layer.load_state_dict(expected.state_dict())
+    assert not any(buffer.is_inference() for buffer in layer.buffers())
+    x = case.input().requires_grad_()
+    layer(x).backward()
+    assert x.grad.isfinite().all() and layer(x).item() == expected(x).item()
 
 
 @every_target

@@ -70,5 +70,6 @@ class TargetLoss(nn.Module):
         for name in self._targets:
             stored = state_dict.get(prefix + name)
             if stored is not None and getattr(self, name) is None:
-                setattr(self, name, torch.empty_like(stored, **self._factory))
+                with torch.inference_mode(False):  # as in _placed
+                    setattr(self, name, torch.empty_like(stored, **self._factory))
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -67,7 +67,7 @@ class ContentLoss(TargetLoss):
     def capture(self, features: Tensor) -> None:
         """Make a copy of the features the target."""
         arguments.flatten_features("ContentLoss", features, "features")
-        self.target = self._placed(features).clone()
+        self.target = self._placed(features.detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """The loss of the features, a scalar."""
