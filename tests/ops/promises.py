@@ -7,6 +7,7 @@ takes the arguments of the case's own.
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -56,6 +57,20 @@ class Gradients:
         assert not case(ops, case.tensors(device=device)).requires_grad
         with torch.no_grad():
             assert not case(ops, case.tensors(device=device, requires_grad="all")).requires_grad
+
+    def test_second_ones_equal_the_twins(self, case, device):
+        """Gradient penalties through each input, with the first gradient's other outputs unused."""
+        for wanted in case.shapes:
+            results = []
+            for module in (ops, reference):
+                tensors = case.tensors(device=device, requires_grad="all")
+                (first,) = torch.autograd.grad(case(module, tensors).square().sum(), tensors[wanted], create_graph=True)
+                inputs = list(tensors.values())
+                results.append(
+                    torch.autograd.grad(first.square().sum(), inputs, allow_unused=True, materialize_grads=True)
+                )
+            for actual, expected in zip(*results, strict=True):
+                torch.testing.assert_close(actual, expected)
 
     def test_checkpointing(self, case, device):
         tensors = case.tensors(device=device, requires_grad="all")
@@ -182,6 +197,53 @@ def check_compiled(case, device, backend, dynamic):
     ):
         assert actual.dtype == expected.dtype and actual.stride() == expected.stride()
         torch.testing.assert_close(actual, expected)
+
+
+def compiled_tests(cases, few, check):
+    """Base class of the tests that compile each case, `few` of them in the quick set and by Inductor, too.
+
+    `check` takes a case, the device, the backend and whether sizes are dynamic.
+    """
+    others = [case for case in cases if case not in few]
+    either = pytest.mark.parametrize("dynamic", [False, True])
+
+    class CompiledCases(FreshCompiler):
+        """Through AOT autograd; Inductor, which takes seconds for each, in a few cases."""
+
+        @either
+        @pytest.mark.parametrize("case", few, ids=str)
+        def test_few_cases(self, case, device, dynamic):
+            check(case, device, "aot_eager", dynamic)
+
+        @pytest.mark.slow
+        @either
+        @pytest.mark.parametrize("case", others, ids=str)
+        def test_other_cases(self, case, device, dynamic):
+            check(case, device, "aot_eager", dynamic)
+
+        @pytest.mark.slow
+        @either
+        @pytest.mark.parametrize("case", few, ids=str)
+        def test_inductor(self, case, device, dynamic):
+            check(case, device, "inductor", dynamic)
+
+    return CompiledCases
+
+
+def refused_calls(wrong_kind, wrong_value):
+    """A test, for operators and twins, of the messages of calls (function, arguments, options) by their names."""
+    cases = [(TypeError, *case) for case in wrong_kind.values()] + [
+        (ValueError, *case) for case in wrong_value.values()
+    ]
+
+    @pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
+    @pytest.mark.parametrize(("error", "call", "message"), cases, ids=[*wrong_kind, *wrong_value])
+    def test_message(module, error, call, message):
+        function, args, kwargs = call
+        with pytest.raises(error, match="^" + re.escape(f"{function}: ") + ".*" + re.escape(message)):
+            getattr(module, function)(*args, **kwargs)
+
+    return test_message
 
 
 class WithoutData:

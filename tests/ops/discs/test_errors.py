@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 import torch
 
 from cnnfast import ops, reference
+from tests.ops.promises import refused_calls
 
 FUSED_AND_PLAIN = pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
 B = torch.ones(2, 3, 4, 5)
@@ -77,15 +77,7 @@ WRONG_VALUE = {
     "label without radius": (call("disc_union", LABELS + 3, RADII), "expected labels from 0 to 3, got 4"),
     "too many radii": (call("disc_union", LABELS, [0] * 256), "expected at most 255 radii, got 256"),
 }
-CASES = [(TypeError, *case) for case in WRONG_KIND.values()] + [(ValueError, *case) for case in WRONG_VALUE.values()]
-
-
-@FUSED_AND_PLAIN
-@pytest.mark.parametrize(("error", "call", "message"), CASES, ids=[*WRONG_KIND, *WRONG_VALUE])
-def test_message(module, error, call, message):
-    function, args, kwargs = call
-    with pytest.raises(error, match="^" + re.escape(f"{function}: ") + ".*" + re.escape(message)):
-        getattr(module, function)(*args, **kwargs)
+test_message = refused_calls(WRONG_KIND, WRONG_VALUE)
 
 
 class TestPrivateOperators:

@@ -40,22 +40,6 @@ class TestGradients(Gradients):
     """Those of every case."""
 
 
-@BY_CASE
-def test_second_gradient_equals_twin(case, device):
-    """Gradient penalties through each input, with the first gradient's other outputs unused."""
-    for wanted in case.shapes:
-        results = []
-        for module in (ops, reference):
-            tensors = case.tensors(device=device, requires_grad="all")
-            (first,) = torch.autograd.grad(case(module, tensors).square().sum(), tensors[wanted], create_graph=True)
-            results.append(torch.autograd.grad(first.square().sum(), list(tensors.values()), allow_unused=True))
-        for actual, expected in zip(*results, strict=True):
-            expected = torch.zeros_like(actual) if expected is None and actual is not None else expected
-            actual = torch.zeros_like(expected) if actual is None and expected is not None else actual
-            if actual is not None:
-                torch.testing.assert_close(actual, expected)
-
-
 @pytest.mark.parametrize("case", SMOOTH_CASES[1::3], ids=str)
 def test_third_derivative_equals_twin(case, device):
     results = []

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cnnfast import ops, reference
 from tests.ops.distance.cases import BINARY_DTYPES, CASES, FEW_CASES, random_labels, random_mask
-from tests.ops.promises import FreshCompiler
+from tests.ops.promises import compiled_tests
 
 transform = torch.ops.cnnfast.truncated_distance_transform.default
 bins = torch.ops.cnnfast.mask_to_bins.default
@@ -55,33 +55,17 @@ def test_opcheck():
         torch.library.opcheck(operator, args)
 
 
-class TestCompile(FreshCompiler):
-    """Through AOT autograd; Inductor, which takes seconds for each, in a few cases."""
+def check_compiled(case, device, backend, dynamic):
+    compiled = torch.compile(getattr(ops, case.function), fullgraph=True, dynamic=dynamic, backend=backend)
+    for shape in ((2, 9, 14), (3, 20, 11)):
+        mask = case.mask(*shape, device=device)
+        actual, expected = compiled(mask, *case.args, **case.options), case(ops, mask)
+        assert actual.dtype == expected.dtype and actual.stride() == expected.stride()
+        assert torch.equal(actual, expected)
 
-    def check(self, case, device, backend, dynamic):
-        compiled = torch.compile(getattr(ops, case.function), fullgraph=True, dynamic=dynamic, backend=backend)
-        for shape in ((2, 9, 14), (3, 20, 11)):
-            mask = case.mask(*shape, device=device)
-            actual, expected = compiled(mask, *case.args, **case.options), case(ops, mask)
-            assert actual.dtype == expected.dtype and actual.stride() == expected.stride()
-            assert torch.equal(actual, expected)
 
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", FEW_CASES, ids=str)
-    def test_few_cases(self, case, device, dynamic):
-        self.check(case, device, "aot_eager", dynamic)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", [case for case in CASES if case not in FEW_CASES], ids=str)
-    def test_other_cases(self, case, device, dynamic):
-        self.check(case, device, "aot_eager", dynamic)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", FEW_CASES, ids=str)
-    def test_inductor(self, case, device, dynamic):
-        self.check(case, device, "inductor", dynamic)
+class TestCompile(compiled_tests(CASES, FEW_CASES, check_compiled)):
+    """Each case, and the number of graphs."""
 
     def test_sizes_may_change_without_recompiling(self, device):
         compiled, counter = self.counted(ops.truncated_distance_transform)

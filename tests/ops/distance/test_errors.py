@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 import torch
 
 from cnnfast import ops, reference
+from tests.ops.promises import refused_calls
 
 FUSED_AND_PLAIN = pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
 MASK = torch.ones(2, 4, 5, dtype=torch.bool)
@@ -88,15 +88,7 @@ WRONG_VALUE = {
         "expected dtype only with one_hot=True (labels are uint8), got torch.uint8",
     ),
 }
-CASES = [(TypeError, *case) for case in WRONG_KIND.values()] + [(ValueError, *case) for case in WRONG_VALUE.values()]
-
-
-@FUSED_AND_PLAIN
-@pytest.mark.parametrize(("error", "call", "message"), CASES, ids=[*WRONG_KIND, *WRONG_VALUE])
-def test_message(module, error, call, message):
-    function, args, kwargs = call
-    with pytest.raises(error, match="^" + re.escape(f"{function}: ") + ".*" + re.escape(message)):
-        getattr(module, function)(*args, **kwargs)
+test_message = refused_calls(WRONG_KIND, WRONG_VALUE)
 
 
 @FUSED_AND_PLAIN

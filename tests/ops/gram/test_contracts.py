@@ -11,7 +11,7 @@ from torch import nn
 import cnnfast
 from cnnfast import ops, reference
 from tests.ops.gram.cases import CASES, FEW_CASES
-from tests.ops.promises import FreshCompiler, WithoutData, check_compiled
+from tests.ops.promises import WithoutData, check_compiled, compiled_tests
 from tests.ops.tensors import random_tensor
 
 ROWS = (2, 3, 20)
@@ -87,25 +87,8 @@ def test_opcheck_of_dynamic_shapes(name, requires_grad):
         torch.library.opcheck(getattr(torch.ops.cnnfast, name).default, tuple(tensors), test_utils=check)
 
 
-class TestCompile(FreshCompiler):
-    """Through AOT autograd; Inductor, which takes seconds for each, in a few cases."""
-
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", FEW_CASES, ids=str)
-    def test_few_cases(self, case, device, dynamic):
-        check_compiled(case, device, "aot_eager", dynamic)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", [case for case in CASES if case not in FEW_CASES], ids=str)
-    def test_other_cases(self, case, device, dynamic):
-        check_compiled(case, device, "aot_eager", dynamic)
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("dynamic", [False, True])
-    @pytest.mark.parametrize("case", FEW_CASES, ids=str)
-    def test_inductor(self, case, device, dynamic):
-        check_compiled(case, device, "inductor", dynamic)
+class TestCompile(compiled_tests(CASES, FEW_CASES, check_compiled)):
+    """Each case, and the number of graphs."""
 
     def test_sizes_may_change_without_recompiling(self, device):
         compiled, counter = self.counted(ops.gram_mse_loss)

@@ -60,22 +60,6 @@ class TestGradients(Gradients):
     """Those of every case."""
 
 
-@BY_CASE
-def test_second_gradient_equals_twin(case, device):
-    """Gradient penalties through each input, with the first gradient's other outputs unused."""
-    for wanted in case.shapes:
-        results = []
-        for module in (ops, reference):
-            tensors = case.tensors(device=device, requires_grad="all")
-            (first,) = torch.autograd.grad(case(module, tensors).square().sum(), tensors[wanted], create_graph=True)
-            results.append(torch.autograd.grad(first.square().sum(), list(tensors.values()), allow_unused=True))
-        for actual, expected in zip(*results, strict=True):
-            expected = torch.zeros_like(actual) if expected is None and actual is not None else expected
-            assert (actual is None) == (expected is None)
-            if actual is not None:
-                torch.testing.assert_close(actual, expected)
-
-
 def test_saved_tensors_may_be_offloaded(device):
     x = random_tensor(2, 3, 10, device=device).requires_grad_()
     target = random_tensor(3, 3, device=device, seed=1).requires_grad_()
