@@ -81,8 +81,8 @@ def predict_instances(
     return {name: tensor.cpu() for name, tensor in result.items()} | {"masks": masks}
 
 
-def _detect(network: nn.Module, picture: Tensor) -> tuple[dict[str, Tensor], Paste]:
-    """Boxes, scores and labels (if the network has such), and how masks of the picture are made of some of them."""
+def _detect(network: nn.Module, picture: Tensor) -> tuple[dict[str, Tensor], Paste | Tensor]:
+    """Boxes, scores and labels (if the network has such), and the masks or how some of them are made."""
     pictures = [picture.to(next(network.parameters()).device)]
     size = (picture.shape[1], picture.shape[2])
     with torch.no_grad():
@@ -96,7 +96,7 @@ def _detect(network: nn.Module, picture: Tensor) -> tuple[dict[str, Tensor], Pas
             return _detect_rcnn(network, pictures[0])
         found = network(pictures)[0]
     _check_masks(found)
-    return found, found["masks"].__getitem__
+    return found, found["masks"]
 
 
 def _detect_rcnn(network: GeneralizedRCNN, picture: Tensor) -> tuple[dict[str, Tensor], Paste]:
@@ -123,12 +123,17 @@ def _check_masks(found: dict[str, Tensor]) -> None:
         raise ValueError(f"predict_instances: expected a network that finds masks, got one that finds {sorted(found)}")
 
 
-def _masks(paste: Paste, order: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
+def _masks(paste: Paste | Tensor, order: Tensor, size: tuple[int, int], threshold: float) -> Tensor:
     """Masks [n,H,W] bool on the CPU; only some of them are there as floats at a time."""
+    if isinstance(paste, Tensor):
+        ready = paste.dtype == torch.bool and paste.device.type == "cpu"
+        if ready and torch.equal(order, torch.arange(len(paste))):  # a copy of the masks is large
+            return paste[:, 0] if paste.dim() == 4 else paste
+        paste = paste.__getitem__
     masks = torch.empty(len(order), *size, dtype=torch.bool)
     step = max(1, _PIECE // (size[0] * size[1]))
     for start in range(0, len(order), step):
         part = paste(order[start : start + step])
         part = part[:, 0] if part.dim() == 4 else part
-        masks[start : start + step] = part >= threshold if part.is_floating_point() else part != 0
+        masks[start : start + step] = part >= threshold if part.is_floating_point() else part.bool()
     return masks

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cnnfast._errors import InputError
-from cnnfast.detection.boxes import tight_boxes
+from cnnfast.detection.boxes import mask_areas, tight_boxes
 from cnnfast.images import load_image
 
 logger = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ class InstanceDataset(Dataset[tuple[Tensor, Target]], ABC):
         return load_image(self._path(index), upright=False)
 
     def _target(self, index: int, objects: Objects) -> Target:
-        masks = objects.masks != 0
+        masks = objects.masks.bool()
         crowd = torch.zeros(len(masks), dtype=torch.bool) if objects.crowd is None else objects.crowd
-        area = masks.flatten(1).sum(1) if objects.area is None else objects.area
+        area = mask_areas(masks) if objects.area is None else objects.area
         kept = torch.full((len(masks),), self._empty)
         if masks.numel():
             kept |= masks.flatten(1).any(1)

@@ -94,7 +94,7 @@ class TrainingScenes(TrainingExamples[Scenes]):
 
     def _target(self, annotation: dict[str, Any]) -> dict[str, Tensor]:
         boxes, crowd = annotation["boxes"], annotation.get("iscrowd")
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(1) & (annotation["masks"] != 0).flatten(1).any(1)
+        kept = (boxes[:, 2:] > boxes[:, :2]).all(1) & annotation["masks"].bool().flatten(1).any(1)
         if crowd is not None:
             kept &= ~crowd.bool()
         target = {name: annotation[name][kept] for name in _KEYS}

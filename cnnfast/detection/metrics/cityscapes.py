@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cnnfast.detection.boxes import mask_areas
 from cnnfast.detection.metrics.inputs import (
     THRESHOLDS,
     Prediction,
@@ -65,8 +66,8 @@ class CityscapesAP:
         found = found.choose(found.masks.flatten(1).any(1))
         for label in torch.cat([found.labels, true.labels]).unique().tolist():
             detections, objects = found.choose(found.labels == label), true.choose(true.labels == label)
-            area = detections.masks.flatten(1).sum(1).cpu()
-            size = objects.masks.flatten(1).sum(1).cpu()
+            area = mask_areas(detections.masks).cpu()
+            size = mask_areas(objects.masks).cpu()
             shared = mask_intersections(detections.masks, objects.masks).cpu()
             ious = shared.double() / (area[:, None] + size - shared).clamp(min=1)
             small = size < SMALLEST_OBJECT

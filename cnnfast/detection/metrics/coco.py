@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnfast.detection.boxes import mask_areas
 from cnnfast.detection.metrics.inputs import (
     THRESHOLDS,
     Prediction,
@@ -261,7 +262,7 @@ def encode_masks(masks: Tensor) -> list[dict[str, Any]]:
 
 def _entries(regions: Regions, image: int, category_ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
     """The keys that results and annotations have in common."""
-    areas = regions.masks.flatten(1).sum(1).tolist()
+    areas = mask_areas(regions.masks).tolist()
     runs = encode_masks(regions.masks)
     columns = zip(regions.labels.tolist(), runs, areas, strict=True)
     return [
@@ -285,7 +286,7 @@ def _category(label: int, category_ids: Mapping[int, int] | None) -> int:
 
 def _areas(function: str, truth: Truth, true: Regions) -> list[float]:
     if "area" not in truth:
-        return true.masks.flatten(1).sum(1).tolist()
+        return mask_areas(true.masks).tolist()
     areas = torch.as_tensor(truth["area"]).detach().cpu()
     if areas.shape != (len(true.masks),):
         raise ValueError(f"{function}: expected area of shape [{len(true.masks)}], got {list(areas.shape)}")

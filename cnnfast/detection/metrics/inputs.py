@@ -126,7 +126,7 @@ def _masks(function: str, what: str, regions: Any) -> Tensor:
     if masks.dim() == 4 and masks.shape[1] == 1:
         masks = masks[:, 0]
     check_masks(function, masks, f"{what} masks")
-    return masks != 0
+    return masks.bool()  # a comparison of bool values with 0 takes eight bytes for each
 
 
 def _labels(function: str, what: str, regions: Mapping[str, Any], count: int, labelled: bool) -> Tensor:

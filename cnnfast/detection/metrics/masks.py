@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnfast.arguments.checks import check_device, check_tensor
+from cnnfast.detection.boxes import mask_areas
 from cnnfast.detection.checks import check_masks
 from cnnfast.ops import truncated_distance_transform
 
@@ -38,7 +39,7 @@ def mask_intersections(a: Tensor, b: Tensor) -> Tensor:
         tensor([[1, 2]])
     """
     _check_pair("mask_intersections", a, b)
-    return _shared(a.flatten(1) != 0, b.flatten(1) != 0)
+    return _shared(a.flatten(1).bool(), b.flatten(1).bool())
 
 
 def mask_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -67,9 +68,9 @@ def mask_iou(a: Tensor, b: Tensor) -> Tensor:
         tensor([[0.3333, 0.6667]], dtype=torch.float64)
     """
     _check_pair("mask_iou", a, b)
-    first, second = a.flatten(1) != 0, b.flatten(1) != 0
+    first, second = a.flatten(1).bool(), b.flatten(1).bool()
     shared = _shared(first, second)
-    union = first.sum(1)[:, None] + second.sum(1)[None, :] - shared
+    union = mask_areas(first)[:, None] + mask_areas(second)[None, :] - shared
     return shared.double() / union.clamp(min=1).double()
 
 
