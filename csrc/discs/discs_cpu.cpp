@@ -4,6 +4,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/allocation.h"
 #include "core/dispatch.h"
 #include "core/tensors.h"
 #include "discs/checks.h"
@@ -14,12 +15,6 @@
 
 namespace cnnfast::discs {
 namespace {
-
-// Uninitialised where discs reach every element of the padded planes, else zero.
-Tensor new_planes(const Tensor& like, const std::vector<int64_t>& size, bool zero,
-                  std::optional<ScalarType> type = std::nullopt) {
-  return on_huge_pages(zero ? torch::stable::new_zeros(like, size, type) : torch::stable::new_empty(like, size, type));
-}
 
 // Whether there is nothing to compute, and whether discs leave a part of the padded planes untouched.
 bool is_empty(const Tensor& planes) { return planes.numel() == 0; }
@@ -36,8 +31,8 @@ Tensor disc_sum(const Tensor& bins_, const std::vector<int64_t> radii_, const st
     using T = accumulate_t<E>;
     const Bins<E> bins(bins_);
     const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
-    Tensor output = new_planes(bins_, {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad},
-                               leaves_a_rest(bins_, radii, pad), accumulation_type(bins_));
+    Tensor output = new_result("disc_sum", bins_, {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad},
+                               accumulation_type(bins_), leaves_a_rest(bins_, radii, pad));
     if (!is_empty(bins_)) DiscSum<E>(bins, radii, data<T>(weight), pad, noisy_or, mutable_data<T>(output)).run();
     return output;
   });
@@ -59,7 +54,7 @@ std::tuple<Tensor, Tensor> disc_sum_backward(const Tensor& grad_, const Tensor& 
     const Tensor grad = torch::stable::contiguous(grad_);
     std::vector<int64_t> size = {0};
     if (bins_gradient) size = {bins.images, bins.kinds, bins.height, bins.width};
-    Tensor grad_bins = new_planes(bins_, size, false);
+    Tensor grad_bins = new_result(name, bins_, size);
     Tensor grad_weight = torch::stable::new_zeros(grad, {weight_gradient ? bins.kinds : 0});
     if (!is_empty(bins_) && (bins_gradient || weight_gradient))
       DiscSumBackward<E>(data<T>(grad), bins, radii, data<T>(weight), pad, noisy_or,
@@ -78,19 +73,26 @@ std::tuple<Tensor, Tensor> disc_max(const Tensor& bins_, const std::vector<int64
     const std::vector<int64_t> radii = effective_radii(radii_, bins.height, bins.width, pad);
     const std::vector<int64_t> size = {bins.images, 1, bins.height + 2 * pad, bins.width + 2 * pad};
     const bool rest = leaves_a_rest(bins_, radii, pad);
-    Tensor output = new_planes(bins_, size, rest), found = new_planes(bins_, size, false, ScalarType::Long);
+    Tensor output = new_result("disc_max", bins_, size, std::nullopt, rest);
+    Tensor found = new_result("disc_max", bins_, size, ScalarType::Long);
     if (rest) torch::stable::fill_(found, -1);
     if (!is_empty(bins_)) DiscMaximum<E>(bins, radii, pad, mutable_data<E>(output), mutable_data<int64_t>(found)).run();
     return std::make_tuple(output, found);
   });
 }
 
-// Looking at every label costs little here; a CUDA kernel paints nothing for a label without a radius.
+// Looking at every label costs little here, in the order of memory; a CUDA kernel paints nothing for a label without a
+// radius.
 void check_label_values(const Bins<uint8_t>& labels, int64_t kinds) {
+  const bool by_rows = labels.column_stride <= labels.row_stride;
+  const int64_t lines = by_rows ? labels.height : labels.width, length = by_rows ? labels.width : labels.height;
+  const int64_t stride = by_rows ? labels.column_stride : labels.row_stride;
   uint8_t largest = 0;
   for (int64_t i = 0; i < labels.images; ++i)
-    for (int64_t y = 0; y < labels.height; ++y)
-      for (int64_t x = 0; x < labels.width; ++x) largest = std::max(largest, *labels.at(i, 0, y, x));
+    for (int64_t line = 0; line < lines; ++line) {
+      const uint8_t* first = labels.at(i, 0, by_rows ? line : 0, by_rows ? 0 : line);
+      for (int64_t k = 0; k < length; ++k) largest = std::max(largest, first[k * stride]);
+    }
   STD_TORCH_CHECK(largest <= kinds, "disc_union: labels must be 0 to ", kinds, ", got ", int(largest));
 }
 
@@ -100,8 +102,8 @@ Tensor disc_union(const Tensor& labels_, const std::vector<int64_t> radii_, int6
   const Bins<uint8_t> labels(planes);
   check_label_values(labels, int64_t(radii_.size()));
   const std::vector<int64_t> radii = effective_radii(radii_, labels.height, labels.width, pad);
-  Tensor output = new_planes(labels_, {labels.images, labels.height + 2 * pad, labels.width + 2 * pad},
-                             leaves_a_rest(labels_, radii, pad), ScalarType::Bool);
+  Tensor output = new_result("disc_union", labels_, {labels.images, labels.height + 2 * pad, labels.width + 2 * pad},
+                             ScalarType::Bool, leaves_a_rest(labels_, radii, pad));
   if (is_empty(labels_)) return output;
   auto* out = mutable_data<uint8_t>(output);
   const int64_t radius = largest(radii);

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
+#include "core/allocation.h"
 #include "core/tensors.h"
 #include "distance/checks.h"
 #include "distance/distance_math.h"
@@ -94,8 +96,8 @@ Tensor truncated_distance_transform(const Tensor& mask, double radius, bool labe
                                     bool border, int64_t output, int64_t zero) {
   check_mask(mask, "truncated_distance_transform");
   const DistanceResult result = checked_result(radius, spacing_y, spacing_x, output, zero);
-  Tensor out = on_huge_pages(
-      torch::stable::new_empty(mask, {mask.size(0), mask.size(1), mask.size(2)}, result_type(result.kind)));
+  Tensor out = new_result("truncated_distance_transform", mask, {mask.size(0), mask.size(1), mask.size(2)},
+                          result_type(result.kind));
   if (out.numel() == 0) return out;
   const DistanceOutput where{out.mutable_data_ptr(), mask.size(1), mask.size(2), 0, 0};
   transform(Mask(mask), {labels, border, false}, where, result, spacing_y, spacing_x);
@@ -107,8 +109,9 @@ Tensor mask_to_bins(const Tensor& mask, int64_t radius, int64_t bins, bool label
   const DistanceResult result = checked_bins(radius, bins, one_hot);
   const OneHotType type = one_hot_type(one_hot);
   const int64_t planes = mask.size(0), height = mask.size(1), width = mask.size(2);
-  Tensor out = on_huge_pages(one_hot == 0 ? torch::stable::new_empty(mask, {planes, height, width}, type.type)
-                                          : torch::stable::new_empty(mask, {planes, bins, height, width}, type.type));
+  std::vector<int64_t> size = {planes, height, width};
+  if (one_hot != 0) size.insert(size.begin() + 1, bins);
+  Tensor out = new_result("mask_to_bins", mask, size, type.type);
   if (out.numel() == 0) return out;
   const DistanceOutput where{out.mutable_data_ptr(), height, width, type.bytes, type.one};
   transform(Mask(mask), {labels, border, false}, where, result, 1, 1);

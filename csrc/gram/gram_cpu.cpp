@@ -3,6 +3,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/allocation.h"
 #include "core/dispatch.h"
 #include "core/tensors.h"
 #include "gram/apply.h"
@@ -37,7 +38,7 @@ struct Arguments {
   int64_t regions() const { return weights.regions; }
 
   Tensor new_matrices(const Tensor& x_, int64_t rows, int64_t columns) const {
-    return torch::stable::new_empty(x_, {x.batch, regions(), rows, columns}, accumulation_type(x_));
+    return new_result("gram", x_, {x.batch, regions(), rows, columns}, accumulation_type(x_));
   }
 };
 
@@ -161,8 +162,8 @@ Tensor mix_channels(const Tensor& x_, const Arguments<E>& a, int64_t channels, b
   }
   const std::vector<T> means = means_if(centered, a.x, a.weights);
   const bool last = a.x.channels_last();
-  Tensor output = on_huge_pages(last ? torch::stable::new_empty(x_, {n, a.x.pixels, channels})
-                                     : torch::stable::new_empty(x_, {n, channels, a.x.pixels}));
+  const std::vector<int64_t> size = {n, last ? a.x.pixels : channels, last ? channels : a.x.pixels};
+  Tensor output = new_result("gram", x_, size);
   Application<E>(mixing, a.x, a.weights, pointer(means), mutable_data<E>(output)).run();
   return last ? torch::stable::transpose(output, 1, 2) : output;
 }
