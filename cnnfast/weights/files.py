@@ -16,8 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
+from cnnfast._checkpoint import check_archive, check_storages
 from cnnfast._errors import InputError
+from cnnfast._files import is_url, problem_of, size_of
 from cnnfast._rooms import missing_package
+
+# Keys under which programs keep the state dict, and what wrappers of networks (data parallel, torch.compile, attributes
+# of a trainer) put before all names.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "network")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")
+# Compressed weights become larger when they are read; by more than this they are no weights.
+_LARGEST_GROWTH = 50
 
 
 class WeightsError(InputError):
@@ -61,17 +70,16 @@ def read_tensors(path: Path, function: str) -> TensorFile:
     """
     expected = f"{function}: expected a weights file"
     reader = _READERS.get(path.suffix.lower())
-    if not path.exists():
-        raise WeightsError(f"{expected}, got {path} which does not exist")
-    if not path.is_file():
-        raise WeightsError(f"{expected}, got {path} which is {'a directory' if path.is_dir() else 'no regular file'}")
+    if is_url(path):
+        raise WeightsError(f"{expected}, got the address {path}: download it first")
+    if problem := problem_of(path):
+        wanted = f"{expected} that may be read" if problem.startswith("may not be read") else expected
+        raise WeightsError(f"{wanted}, got {path} which {problem}")
     if reader is None:
         raise WeightsError(f"{expected} ending in {', '.join(_READERS)}, got {path}")
     package, read = reader
     module = _import(package, function, path) if package else None
     try:
-        if path.stat().st_size == 0:
-            raise WeightsError(f"{expected}, got {path} which is empty")
         return read(path, module)
     except WeightsError:
         raise
@@ -132,7 +140,8 @@ def check_tensors(expected: str, network: nn.Module, tensors: Mapping[str, Tenso
     own = network.state_dict()
     for name in own:
         if name not in tensors:
-            raise WeightsError(f"{expected}, got a file without {name}")
+            found = ", ".join(sorted(tensors)[:3]) or "none"
+            raise WeightsError(f"{expected}, got a file without {name}; its tensors are {found} ...")
     for name, tensor in tensors.items():
         if name not in own:
             raise WeightsError(f"{expected}, got a file with {name}, which no such network has")
@@ -151,27 +160,48 @@ def _import(package: str, function: str, path: Path) -> ModuleType:
 
 def _read_torch(path: Path, _: Any) -> TensorFile:
     # Mapping keeps the classifier, seven eighths of most files, on the disk; only the zip format can be mapped.
+    check_archive(path)
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    metadata = {}
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        metadata = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, str)}
-        content = content["state_dict"]
+    check_storages(content)
+    metadata: dict[str, str] = {}
+    while isinstance(content, dict):
+        metadata |= {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, str)}
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), dict)), None)
+        if inner is None:
+            break
+        content = inner
     if not isinstance(content, dict):
         raise TypeError(f"the file holds a {type(content).__name__}")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    return TensorFile(tensors, metadata)
+    return TensorFile(_without_prefix(tensors), metadata)
+
+
+def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors without what wrappers of a whole network put before every name."""
+    while tensors:
+        prefix = next((word for word in _PREFIXES if all(name.startswith(word) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _read_safetensors(path: Path, safetensors: Any) -> TensorFile:
     with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-        return TensorFile({name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {}))  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return TensorFile(_without_prefix(tensors), dict(file.metadata() or {}))
 
 
 def _read_hdf5(path: Path, h5py: Any) -> TensorFile:
     tensors = {}
+    room = _LARGEST_GROWTH * size_of(path)
 
     def collect(name: str, item: Any) -> None:
+        nonlocal room
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            room -= item.nbytes
+            if room < 0:
+                raise ValueError(f"{name} declares {item.nbytes} bytes")
             tensors[name] = torch.from_numpy(item[()])
 
     with h5py.File(path, "r") as file:
@@ -180,6 +210,9 @@ def _read_hdf5(path: Path, h5py: Any) -> TensorFile:
 
 
 def _read_npz(path: Path, numpy: Any) -> TensorFile:
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > _LARGEST_GROWTH * size_of(path):
+            raise ValueError("it declares more than it can hold")
     with numpy.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind == "f"}

@@ -10,7 +10,7 @@ from cnnfast.training.model_files import NetworkKind, check_path, read_network, 
 from cnnfast.weights.files import WeightsError
 
 FAMILY = "line"
-register_kind("straight", NetworkKind(FAMILY, lambda options, _: nn.Linear(**options), "module.", ("unused",)))
+register_kind("straight", NetworkKind(FAMILY, lambda options, _: nn.Linear(**options), ("unused",)))
 
 OPTIONS = {"in_features": 2, "out_features": 3}
 

@@ -341,6 +341,8 @@ class TestDiscovery:
         for name in ("vgg16-397923af.pth", "vgg19-dcbb9e9d.pth", "resnet50-0676ba61.pth"):
             (tmp_path / "hub" / "checkpoints" / name).write_bytes(b"unread")
         assert [file.path.name for file in find_weights()] == ["vgg19-dcbb9e9d.pth", "vgg16-397923af.pth"]
+        for name, arch in (("vgg16-397923af.pth", "vgg16"), ("vgg19-dcbb9e9d.pth", "vgg19")):
+            write(tmp_path / "hub" / "checkpoints" / name, named(tiny_vgg(arch), arch, "numbers"))
         assert auto_weights().source == "the torch hub cache" and auto_weights(arch="vgg16").arch == "vgg16"
         path = write(tmp_path / "vgg16-00b39a1b.pth", named(tiny_vgg("vgg16"), "vgg16", "numbers"))
         monkeypatch.setenv("CNNFAST_VGG", str(path))
@@ -351,6 +353,14 @@ class TestDiscovery:
         assert first.load().describe() == first.describe()
         other = write(tmp_path / "vgg19-d01eb7cb.pth", named(tiny_vgg(), "vgg19", "numbers"))
         assert auto_weights(other).path == other
+
+    def test_a_broken_download_is_passed_over_and_named(self, tiny_vgg, tmp_path, caplog):
+        folder = tmp_path / "hub" / "checkpoints"
+        folder.mkdir(parents=True)
+        write(folder / "vgg16-397923af.pth", named(tiny_vgg("vgg16"), "vgg16", "numbers"))
+        (folder / "vgg19-dcbb9e9d.pth").write_bytes((folder / "vgg16-397923af.pth").read_bytes()[:5000])
+        assert auto_weights().arch == "vgg16"
+        assert caplog.text.count("passed over") == 1 and "vgg19-dcbb9e9d.pth which is damaged" in caplog.text
 
     def test_explicit_file_is_never_passed_over(self, tiny_vgg, tmp_path, monkeypatch):
         monkeypatch.setenv("CNNFAST_VGG", str(tmp_path / "missing.pth"))

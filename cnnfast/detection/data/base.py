@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cnnfast._errors import InputError
+from cnnfast._files import problem_of
 from cnnfast.detection.boxes import mask_areas, tight_boxes
 from cnnfast.images import load_image
 
@@ -191,9 +192,10 @@ def check_annotation_file(path: Path) -> None:
     Raises:
         AnnotationError: it is not.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file" if path.exists() else "nothing"
-        raise AnnotationError(f"{path}: expected a file of annotations, got {what}")
+    problem = problem_of(path)
+    if problem is not None and problem != "is empty":
+        got = {"does not exist": "nothing", "is a directory": "a folder"}.get(problem, f"one that {problem}")
+        raise AnnotationError(f"{path}: expected a file of annotations, got {got}")
 
 
 def check_folder(path: Path) -> Path:

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from cnnfast.models.instance_segmentation.architectures import KINDS, ModelSettings, build_model
-from cnnfast.training.model_files import NetworkKind, check_path, read_network, refused, register_kind, write_network
+from cnnfast.training.model_files import (
+    NetworkKind,
+    check_path,
+    parse_text,
+    read_network,
+    refused,
+    register_kind,
+    write_network,
+)
 
 _FAMILY = "network of instance segmentation"
 _FORMAT = "cnnfast instance segmentation 1"
@@ -102,6 +110,9 @@ def load_model(path: str | os.PathLike[str]) -> SegmentationModel:
     """
     network, texts, training = read_network(path, "load_model", _FAMILY, format=_FORMAT)
     with refused(f"load_model: expected a {_FAMILY} in {Path(path)}"):
-        settings = ModelSettings(**json.loads(texts["options"]))
-        classes, numbers = tuple(json.loads(texts["classes"])), tuple(json.loads(texts["category_ids"]))
+        settings = ModelSettings(**parse_text(texts, "options", dict))
+        classes, numbers = (tuple(parse_text(texts, key, list)) for key in ("classes", "category_ids"))
+        known = [isinstance(name, str) for name in classes] + [type(number) is int for number in numbers]
+        if not all(known) or not len(classes) == len(numbers) == settings.num_classes - 1:
+            raise ValueError(f"names and numbers {classes[:3]}, {numbers[:3]} for {settings.num_classes - 1} classes")
     return SegmentationModel(network, settings, classes, numbers, training)

@@ -16,8 +16,8 @@ from cnnfast.weights.files import write_tensors
 
 _FAMILY = "style network"
 _BARE = (".pth", ".model")
-# Of networks that were trained on several GPUs, and of instance norms in old files.
-_PREFIX, _UNUSED = "module.", ("running_mean", "running_var", "num_batches_tracked")
+# Of instance norms in old files.
+_UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class StyleModel(NamedTuple):
@@ -82,8 +82,9 @@ def save_style_network(
 def load_style_network(path: str | os.PathLike[str]) -> StyleModel:
     """A trained network from a file that `save_style_network` or the PyTorch examples wrote.
 
-    No code in the file is run. A prefix ``module.`` and the running statistics of instance norms, which old files carry
-    along, are dropped; everything else must fit. The widths of a `TransformerNet` are read off its tensors.
+    No code in the file is run. What wrappers put around a state dict (``module.``, ``_orig_mod.`` or ``model.`` before
+    all names; a dict with "state_dict", "model" or "params") and the running statistics of instance norms, which old
+    files carry along, are dropped; everything else must fit. The widths of a `TransformerNet` are read off its tensors.
 
     Args:
         path: .pth, .pt, .model or .safetensors.
@@ -111,5 +112,5 @@ def _build_transformer(_: dict[str, Any], tensors: Mapping[str, Tensor]) -> Tran
     return TransformerNet(channels)
 
 
-register_kind("transformer", NetworkKind(_FAMILY, _build_transformer, _PREFIX, _UNUSED))
-register_kind("johnson", NetworkKind(_FAMILY, lambda options, _: JohnsonNet(**options), _PREFIX))
+register_kind("transformer", NetworkKind(_FAMILY, _build_transformer, _UNUSED))
+register_kind("johnson", NetworkKind(_FAMILY, lambda options, _: JohnsonNet(**options)))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnfast._checkpoint import read_plain
+from cnnfast._errors import InputError
 
 # Kind of a run -> its name in messages, and the function that does it.
 KINDS = {"texture": ("texture synthesis", "synthesize_texture"), "style": ("style transfer", "stylize")}
@@ -52,8 +53,7 @@ def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], kind: st
         kind: "texture" or "style".
 
     Raises:
-        ValueError: not a checkpoint of that kind.
-        OSError: the file cannot be read.
+        InputError: not a checkpoint of that kind, or a file that cannot be read.
     """
     wanted = f"load_checkpoint: expected a checkpoint of {KINDS[kind][0]}"
     if isinstance(source, Mapping):
@@ -62,5 +62,5 @@ def load_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], kind: st
         name = str(source)
         checkpoint = read_plain(source, wanted)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != checkpoint_format(kind):
-        raise ValueError(f"{wanted}, got {name}")
+        raise InputError(f"{wanted}, got {name}")
     return checkpoint

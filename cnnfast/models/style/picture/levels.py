@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from cnnfast._checkpoint import check_settings
+from cnnfast._checkpoint import check_settings, damaged
 from cnnfast._errors import InputError
 from cnnfast._extension import default_device
 from cnnfast.models.style.picture.checkpoint import KINDS, checkpoint_format
@@ -97,15 +97,22 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
         """Run all levels, or those that remain after a checkpoint; the result is [3,H,W] in [0,1]."""
         index, picture, previous = 0, None, None
         if checkpoint is not None:
-            saved, present = _without_iterations(checkpoint["settings"]), _without_iterations(self._fingerprints)
-            check_settings(KINDS[self._kind][1], saved, present)
-            index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
-            self._history = [list(entry) for entry in checkpoint["history"]]
+            name, wanted = KINDS[self._kind][1], f"{KINDS[self._kind][1]}: expected a whole checkpoint"
+            with damaged(wanted):
+                saved, present = _without_iterations(checkpoint["settings"]), _without_iterations(self._fingerprints)
+                check_settings(name, saved, present)
+                index, picture = checkpoint["level"], checkpoint["optimizer"]["x"]
+                self._history = [[int(level), int(i), float(loss)] for level, i, loss in checkpoint["history"]]
+                if type(index) is not int or not 0 <= index < len(self._plan):
+                    raise InputError(f"{wanted}, got one of level {index!r}")
         try:
             while index < len(self._plan):
-                optimizer = self._begin(index, picture, previous)
-                if checkpoint is not None:
-                    optimizer.load_state_dict(checkpoint["optimizer"])
+                if checkpoint is None:
+                    optimizer = self._begin(index, picture, previous)
+                else:
+                    with damaged(wanted):
+                        optimizer = self._begin(index, picture, previous)
+                        optimizer.load_state_dict(checkpoint["optimizer"])
                     checkpoint = None
                 self._position = (index, optimizer)
                 self._optimize(index, optimizer)
