@@ -6,11 +6,12 @@ the known kinds of file, `convert_to_safetensors` writes one with its input conv
 
 from cnnfast.weights.architecture import VGG_ARCHITECTURES, vgg_convolution_names, vgg_layer_names
 from cnnfast.weights.conventions import PREPROCESSINGS, Preprocessing
-from cnnfast.weights.discovery import WeightsFile, auto_weights, find_weights
+from cnnfast.weights.discovery import HOW_TO_GET, WeightsFile, auto_weights, find_weights, require_weights
 from cnnfast.weights.files import WeightsError, sha256_of
 from cnnfast.weights.vgg import VGGWeights, convert_to_safetensors, load_vgg
 
 __all__ = [
+    "HOW_TO_GET",
     "PREPROCESSINGS",
     "VGG_ARCHITECTURES",
     "Preprocessing",
@@ -21,6 +22,7 @@ __all__ = [
     "convert_to_safetensors",
     "find_weights",
     "load_vgg",
+    "require_weights",
     "sha256_of",
     "vgg_convolution_names",
     "vgg_layer_names",

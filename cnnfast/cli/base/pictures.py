@@ -28,12 +28,17 @@ from cnnfast.images.writing import picture_format
 FORMATS = ("png", "jpg", "webp", "tif", "bmp")
 """What pictures in a folder can be made."""
 
+_ENDINGS = {f".{name}" for name in (*FORMATS, "jpeg", "tiff")}
+_SLASHES = tuple(slash for slash in (os.sep, os.altsep) if slash)
+
 
 @dataclass(kw_only=True)
 class PicturesOutput:
     """Where the results of pictures go."""
 
-    output: Path = option("picture to write, or folder for several; made if it is missing", "-o", "--output")
+    output: str = option(
+        "picture to write, or folder (with a slash behind it, or for several); made if it is missing", "-o", "--output"
+    )
 
 
 @dataclass(kw_only=True)
@@ -53,34 +58,56 @@ class Task(NamedTuple):
     target: Path
 
 
-def is_single(inputs: Sequence[str], output: Path) -> bool:
-    """Whether one picture goes into one file."""
-    return len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0]) and not output.is_dir()
+def is_single(inputs: Sequence[str], output: str) -> bool:
+    """Whether one picture goes into one file.
+
+    Example:
+        >>> from cnnfast.cli.base.pictures import is_single
+        >>> is_single(["a.png"], "b.png"), is_single(["a.png"], "styled/"), is_single(["a.png", "b.png"], "styled")
+        (True, False, False)
+    """
+    folder = output.endswith(_SLASHES) or Path(output).is_dir()
+    return len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_pattern(inputs[0]) and not folder
 
 
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not Path(text).exists()
 
 
-def find_tasks(inputs: Sequence[str], output: Path, ending: str | None) -> list[Task]:
+def find_tasks(inputs: Sequence[str], output: str, ending: str | None) -> list[Task]:
     """All pictures that files, folders and patterns name, each with the place of its result.
 
+    What an earlier call wrote into an output folder inside of an input folder is no input.
+
     Raises:
-        InputError: a pattern or folder without pictures, or two pictures with the same place.
+        InputError: a pattern or folder without pictures, two pictures with the same place, or a picture's name as the
+            output of several.
     """
+    place = Path(output)
     if is_single(inputs, output):
-        picture_format(output)
-        return [Task(Path(inputs[0]), output)]
+        picture_format(place)
+        return [Task(Path(inputs[0]), place)]
+    if not output.endswith(_SLASHES) and not place.exists() and place.suffix.lower() in _ENDINGS:
+        got = f"a picture's name (a folder: {output}/)"
+        raise InputError(f"{output}: expected a folder for several pictures, got {got}")
     tasks: list[Task] = []
     for text in inputs:
-        for source, relative in _sources(text):
-            tasks.append(Task(source, output / _renamed(relative, ending)))
+        found = [pair for pair in _sources(text) if not _is_inside(pair[0], place, text)]
+        if not found:
+            raise InputError(f"{text}: expected pictures besides those in the output {output}, got none")
+        tasks += [Task(source, place / _renamed(relative, ending)) for source, relative in found]
     places: dict[str, Path] = {}
     for task in tasks:
         other = places.setdefault(os.path.realpath(task.target), task.source)
         if other != task.source:
             raise InputError(f"{task.target}: expected one picture for each place, got {other} and {task.source}")
     return list(dict.fromkeys(tasks))
+
+
+def _is_inside(source: Path, output: Path, text: str) -> bool:
+    """Whether a picture of an input folder lies in the output folder, which is another one inside of it."""
+    folder, own = os.path.realpath(output), os.path.realpath(text)
+    return folder.startswith(own + os.sep) and os.path.realpath(source).startswith(folder + os.sep)
 
 
 def _sources(text: str) -> Iterator[tuple[Path, Path]]:
@@ -108,7 +135,7 @@ def _renamed(relative: Path, ending: str | None) -> Path:
     return relative
 
 
-def check_targets(tasks: Sequence[Task], output: Path, inputs: Iterable[Path], *, single: bool) -> None:
+def check_targets(tasks: Sequence[Task], output: str, inputs: Iterable[Path], *, single: bool) -> None:
     """Before the work: no result may replace an input, and the place must be writable; makes the folders.
 
     Args:
@@ -124,14 +151,15 @@ def check_targets(tasks: Sequence[Task], output: Path, inputs: Iterable[Path], *
     for task in tasks:
         if os.path.realpath(task.target) in sources:
             raise InputError(f"{task.target}: expected an output that is not also an input, got the same")
-    if single:
-        check_output(output)
-        return
-    if output.exists() and not output.is_dir():
+    place = Path(output)
+    if place.exists() and not single and not place.is_dir():
         raise InputError(f"{output}: expected a folder for several pictures, got a file")
-    for folder in sorted({task.target.parent for task in tasks} | {output}):
-        folder.mkdir(parents=True, exist_ok=True)
-    check_output(output / ".cnnfast")
+    for folder in sorted({task.target.parent for task in tasks} | ({place.parent} if single else {place})):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: expected a folder that can be made, got: {error.strerror}") from error
+    check_output(place if single else place / ".cnnfast")
 
 
 class PictureRunner(ABC):
@@ -179,7 +207,7 @@ class PictureRunner(ABC):
             print(f"cnnfast: skipped: {what if name in what else f'{name}: {what}'}", file=sys.stderr)
 
 
-def run_pictures(runner: PictureRunner, tasks: Sequence[Task], output: Path, *, single: bool) -> int:
+def run_pictures(runner: PictureRunner, tasks: Sequence[Task], output: str, *, single: bool) -> int:
     """Works on all of them, and says how it went; returns the exit status."""
     console = WorkConsole()
     started = time.monotonic()

@@ -116,6 +116,7 @@ class Job:
         channels: of the picture.
         resume: the checkpoint to continue from.
         work: makes the picture [3,H,W], telling a session of every iteration.
+        notice: what to say before everything else.
     """
 
     function: str
@@ -127,6 +128,7 @@ class Job:
     channels: int
     resume: dict[str, Any] | None
     work: Callable[[Session], Tensor]
+    notice: str = ""
 
 
 def run(options: Options, prepare: Callable[[Options], Job]) -> int:
@@ -143,6 +145,8 @@ def run(options: Options, prepare: Callable[[Options], Job]) -> int:
 
 def _work(options: PictureOptions, job: Job) -> int:
     console = WorkConsole()
+    if job.notice:
+        console.print(job.notice, markup=False)
     console.print(describe(job), markup=False)
     started = time.monotonic()
     with Reporter(job.plan, console) as reporter:

@@ -14,11 +14,18 @@ from cnnfast.cli.base.parsing import parse_crop, parse_device, parse_layers, par
 from cnnfast.cli.style import picture_run
 from cnnfast.cli.style.picture_run import Job, PictureOptions
 from cnnfast.cli.style.session import Session
+from cnnfast.features.choice import network_kind
 from cnnfast.images import is_grey, load_image
 from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.models.style.picture.settings import OPTIMIZERS, choose_extractor
 from cnnfast.models.style.texture.presets import TEXTURE_PRESETS
 from cnnfast.models.style.texture.synthesis import plan_texture, synthesize_texture
+from cnnfast.weights import HOW_TO_GET
+
+_NO_WEIGHTS = (
+    "no VGG weights on this machine: random filters instead, which keep less of the sample's structure and are slower; "
+    + HOW_TO_GET
+)
 
 
 @dataclass(kw_only=True)
@@ -98,7 +105,18 @@ def prepare(options: Options) -> Job:
         )
 
     channels = 1 if is_grey(sample) else 3
-    return Job("synthesize_texture", lambda: [sample], network, device, plan, options.optimizer, channels, resume, work)
+    return Job(
+        "synthesize_texture",
+        lambda: [sample],
+        network,
+        device,
+        plan,
+        options.optimizer,
+        channels,
+        resume,
+        work,
+        notice=_NO_WEIGHTS if options.weights == "auto" and network_kind("auto") == "random" else "",
+    )
 
 
 def build_network(options: Options, device: torch.device) -> nn.Module:

@@ -17,6 +17,7 @@ from cnnfast.images import find_pictures
 from cnnfast.models.style.feed_forward.examples_network import CHANNELS, TransformerNet
 from cnnfast.models.style.feed_forward.files import check_model_path
 from cnnfast.models.style.feed_forward.training import FastStyleOptions, train_fast_style
+from cnnfast.weights import require_weights
 
 
 @dataclass(kw_only=True)
@@ -43,6 +44,8 @@ def run(options: Options) -> int:
     """Checks everything, trains, writes the files; returns the exit status."""
     with user_input():
         check_options(options)
+        if options.weights == "auto":
+            require_weights("fast style transfer")
         device = parse_device(options.device)
         pictures = find_pictures(options.images)
     steps = options.steps_for(len(pictures))

@@ -25,6 +25,7 @@ from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import GUIDES, StyleRegions
 from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS
 from cnnfast.models.style.transfer.transfer import plan_stylize, style_network, stylize
+from cnnfast.weights import require_weights
 
 _STARTS = ("content", "noise")
 
@@ -124,6 +125,8 @@ def _check_masks(options: Options) -> None:
 
 def prepare(options: Options) -> Job:
     """Opens pictures, masks, checkpoint and weights, and plans the levels."""
+    if options.weights == "auto":  # random filters cannot carry the content: the picture would come back unchanged
+        require_weights("style transfer")
     device = parse_device(options.device)
     content = load_image(options.content, alpha=options.alpha)
     styles = [load_image(path, alpha=options.alpha) for path in options.styles]

@@ -312,7 +312,7 @@ class TestPredict:
             (["model.pt", "text.png", "-o", "out.png"], "text.png which is of no known kind"),
             (["model.pt", "empty.png", "-o", "out.png"], "empty.png which is empty"),
             (["model.pt", "a.png", "-o", "a.png"], "not also an input"),
-            (["model.pt", "a.png", "-o", "none/out.png"], "expected a file that can be written"),
+            (["model.pt", "a.png", "-o", "a.png/out.png"], "expected a folder that can be made"),
             (["model.pt", "a.png", "-o", "out.xyz"], "expected a path ending in .png"),
             (["model.pt", "a.png", "-o", "out.png", "--json", "model.pt"], "not also another file"),
             (["model.pt", "a.png", "-o", "out.png", "--json", "out.png"], "not also another file"),

@@ -76,6 +76,26 @@ class TestApply:
         assert cnnfast("fast-style", "apply", model, *words, "-o", "out").status == 0
         assert names("out") == ["frame_0.png", "frame_2.png", "other.jpg"]
 
+    def test_a_slash_means_a_folder(self, cnnfast, model, pictures):
+        result = cnnfast("fast-style", "apply", model, pictures / "frame_0.png", "-o", "styled/")
+        assert result.status == 0 and names("styled") == ["frame_0.png"]
+        again = cnnfast(
+            "fast-style", "apply", model, pictures / "frame_0.png", pictures / "frame_1.png", "-o", "x.png/"
+        )
+        assert again.status == 0 and names("x.png") == ["frame_0.png", "frame_1.png"]
+
+    def test_the_folder_of_one_picture_is_made(self, cnnfast, model, pictures):
+        assert cnnfast("fast-style", "apply", model, pictures / "frame_0.png", "-o", "new/deep/out.png").status == 0
+        assert names("new") == ["deep/out.png"]
+
+    def test_its_own_results_are_no_inputs(self, cnnfast, model, pictures):
+        words = ("fast-style", "apply", model, pictures, "-o", pictures / "out")
+        first, second = cnnfast(*words), cnnfast(*words)
+        assert first.status == second.status == 0 and "4 of 4 pictures" in second.out
+        assert len(names(pictures / "out")) == 4
+        alone = cnnfast("fast-style", "apply", model, pictures / "out", "-o", pictures)
+        assert alone.status == 0, alone
+
     def test_size(self, cnnfast, model, pictures):
         cnnfast("fast-style", "apply", model, pictures / "frame_0.png", "-o", "a.png", "--size", 61)
         cnnfast("fast-style", "apply", model, pictures / "frame_0.png", "-o", "b.png", "--size", "13x7")
@@ -134,6 +154,11 @@ REFUSED = {
     "into its own folder": (["model.pth", "pictures", "-o", "pictures"], "not also an input, got the same"),
     "over the model": (["model.pth", "a.png", "-o", "model.pth"], "expected a path ending in .png"),
     "same names": (["model.pth", "a.png", "pictures/a.png", "-o", "out"], "expected one picture for each place"),
+    "picture's name for several": (
+        ["model.pth", "a.png", "b.png", "-o", "one.png"],
+        "one.png: expected a folder for several pictures, got a picture's name (a folder: one.png/)",
+    ),
+    "file as parent": (["model.pth", "a.png", "-o", "text.png/out.png"], "expected a folder that can be made"),
     "file as folder": (
         ["model.pth", "pictures", "-o", "text.png"],
         "expected a folder for several pictures, got a file",

@@ -7,7 +7,6 @@ import os
 import warnings
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnfast._atomic import atomic_write
@@ -25,10 +24,23 @@ class _PictureToPicture(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2], image.shape[3]
-        multiple = self.network.multiple
-        padded = F.pad(image, [0, -width % multiple, 0, -height % multiple], mode="reflect")
+        multiple, least = self.network.multiple, self.network.minimum_size
+        # By index: F.pad refuses to reflect a picture that is smaller than its padding.
+        padded = image
+        for axis, side in ((2, height), (3, width)):
+            wanted = (torch.sym_max(side, least) + multiple - 1) // multiple * multiple
+            padded = padded.index_select(axis, _reflected(wanted, side, image.device))
         output = self.network.postprocess(self.network(self.network.preprocess(padded)))
         return output.clamp(0, 1)[:, :, :height, :width]
+
+
+def _reflected(count: int, side: int, device: torch.device) -> Tensor:
+    """Indices 0..side-1, and on to `count` mirrored at the edges as often as needed; all 0 where there is one row."""
+    index = torch.arange(count, device=device)
+    # A tensor, since the exporter knows no remainder of a division by a symbol.
+    period = torch.full((1,), 2 * side - 2, dtype=torch.int64, device=device).clamp(min=1)
+    place = torch.remainder(index, period)
+    return torch.minimum(torch.minimum(place, period - place), torch.full_like(period, side - 1))
 
 
 def export_onnx(

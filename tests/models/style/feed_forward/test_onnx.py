@@ -14,6 +14,8 @@ from cnnfast.models.style.feed_forward.examples_network import TransformerNet  #
 from cnnfast.models.style.feed_forward.onnx import export_onnx  # noqa: E402
 from cnnfast.models.style.feed_forward.paper_network import JohnsonNet  # noqa: E402
 
+TINY = [(1, 3, 1, 1), (1, 3, 1, 7), (2, 3, 4, 5), (1, 3, 6, 3)]
+
 
 def check(network, path, shapes, size=None):
     export_onnx(network, path, size=size)
@@ -26,7 +28,7 @@ def check(network, path, shapes, size=None):
 
 def test_any_size(tmp_path):
     torch.manual_seed(0)
-    check(TransformerNet((4, 6, 8)).eval(), tmp_path / "a.onnx", [(1, 3, 32, 48), (2, 3, 37, 51)])
+    check(TransformerNet((4, 6, 8)).eval(), tmp_path / "a.onnx", [(1, 3, 32, 48), (2, 3, 37, 51), *TINY])
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
