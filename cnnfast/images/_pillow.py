@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _TRANSPARENT = ("La", "PA", "RGBa")
+# Numbers of TIFF's tags.
+_BITS, _COMPRESSION, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 259, 262, 284, 339
 _RUN_PROGRAMS = ("EPS",)  # read by Ghostscript, which a picture of unknown origin should not start
 # Decoded and converted picture of Pillow (4 + 4), one channel (1), the tensor (12), and what composing alpha adds.
 _BYTES_PER_PIXEL = 24
@@ -89,10 +92,11 @@ def _one_line_errors(name: str) -> Iterator[None]:
 
 def _to_tensor(image: Image.Image, name: str, upright: bool) -> Tensor:
     _check_pixels(*image.size, name)
-    profile = image.info.get("icc_profile")
+    profile, tags = image.info.get("icc_profile"), dict(getattr(image, "tag_v2", {}))
+    _check_tiff(tags, name)
     image = ImageOps.exif_transpose(image) if upright else _as_stored(image)
     if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
-        return _deep_grey(image, name)
+        return _deep_grey(image, name, white_is_zero=tags.get(_PHOTOMETRIC, 1) == 0)
     image = _to_srgb(_plain_mode(image, name), profile, name)
     bands = torch.empty(len(image.getbands()), image.height, image.width)
     for index, band in enumerate(bands):
@@ -153,10 +157,40 @@ def _as_stored(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _deep_grey(image: Image.Image, name: str) -> Tensor:
-    """One channel of 16-bit or 32-bit whole numbers, or of floats. Colour profiles of such depth are not supported."""
+def _check_tiff(tags: dict[int, Any], name: str) -> None:
+    """Refuse what Pillow (13.0) opens and reads wrongly.
+
+    That is signed numbers of 8 and 16 bits, 16-bit colours plane by plane without compression, and 32 bits whose zero
+    is white.
+    """
+    bits = tags.get(_BITS, (1,))
+    kinds = tags.get(_SAMPLE_FORMAT, (1,))
+    deepest = max(bits if isinstance(bits, tuple) else (bits,))
+    signed = 2 in (kinds if isinstance(kinds, tuple) else (kinds,))
+    if signed and deepest <= 16:
+        got = f"signed numbers of {deepest} bits"
+    elif deepest == 16 and tags.get(_PLANAR, 1) == 2 and tags.get(_COMPRESSION, 1) == 1:
+        got = "uncompressed planes of 16 bits"
+    elif deepest == 32 and tags.get(_PHOTOMETRIC, 1) == 0:
+        got = "32 bits whose zero is white"
+    else:
+        return
+    raise ImageError(f"load_image: expected a TIFF that Pillow reads rightly, got {name} of {got}; convert it first")
+
+
+def _deep_grey(image: Image.Image, name: str, *, white_is_zero: bool) -> Tensor:
+    """One channel of 16-bit or 32-bit whole numbers, or of floats, and alpha where a grey is marked as transparent.
+
+    Colour profiles of such depth are not supported.
+    """
     values = torch.from_numpy(np.asarray(image).astype(np.float64 if image.mode == "I" else np.float32))[None]
-    return check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else 65535).float()
+    transparent = image.info.get("transparency")
+    marked = isinstance(transparent, int) and image.mode in _SIXTEEN_BIT
+    opacity = (values != transparent).float() if marked else None
+    result = check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else 65535).float()
+    if white_is_zero:
+        result = 1 - result
+    return result if opacity is None else torch.cat([result, opacity])
 
 
 def _plain_mode(image: Image.Image, name: str) -> Image.Image:

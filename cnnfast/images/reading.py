@@ -33,7 +33,7 @@ def load_image(
 
     Files are read by Pillow: the first frame of an animation; turned as the EXIF orientation says; an embedded colour
     profile converted to sRGB; black and white, grey (8, 16 bit, float), palette, CMYK, YCbCr, Lab and HSV pictures all
-    become RGB. The size is checked before anything is decoded.
+    become RGB; of colours with 16 bits Pillow reads the upper 8. The size is checked before anything is decoded.
 
     Args:
         source: a file's path; a Pillow picture; an array [H,W], [H,W,1|2|3|4] or a tensor [H,W], [1|2|3|4,H,W] or
