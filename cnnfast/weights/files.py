@@ -196,13 +196,14 @@ def _read_hdf5(path: Path, h5py: Any) -> TensorFile:
     tensors = {}
     room = _LARGEST_GROWTH * size_of(path)
 
-    def collect(name: str, item: Any) -> None:
+    def collect(name: str | bytes, item: Any) -> None:
         nonlocal room
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
             room -= item.nbytes
             if room < 0:
-                raise ValueError(f"{name} declares {item.nbytes} bytes")
-            tensors[name] = torch.from_numpy(item[()])
+                raise ValueError(f"{name!r} declares {item.nbytes} bytes")
+            # A name that is no UTF-8 comes as bytes.
+            tensors[name if isinstance(name, str) else repr(name)] = torch.from_numpy(item[()])
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
