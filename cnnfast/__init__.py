@@ -1,7 +1,8 @@
 """Fused C++/CUDA operators for convolutional networks in PyTorch, and the vision systems built on them.
 
 The rooms are imported on first use: ``cnnfast.ops`` (functions), ``cnnfast.layers`` (modules), ``cnnfast.reference``
-(the same functions in plain PyTorch), ``cnnfast.models`` (systems), ``cnnfast.images``, ``cnnfast.weights``.
+(the same functions in plain PyTorch), ``cnnfast.models`` (systems), ``cnnfast.geometry`` (cameras and planes),
+``cnnfast.images``, ``cnnfast.weights``.
 
 Example:
     >>> import cnnfast
@@ -21,5 +22,5 @@ __all__ = ["__version__", "build_info", "cpu_capability"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {room: f".{room}" for room in ("cli", "images", "layers", "models", "ops", "reference", "weights")},
+    {room: f".{room}" for room in ("cli", "geometry", "images", "layers", "models", "ops", "reference", "weights")},
 )
