@@ -2,7 +2,8 @@
 
 ``picture`` optimises a picture by losses over features, ``texture`` and ``transfer`` synthesise textures and transfer
 styles with it, ``feed_forward`` trains and applies networks that do it in a single pass. They are imported on first
-use, as are their functions ``synthesize_texture``, ``stylize``, ``train_fast_style`` and ``apply_style``.
+use, as are their functions ``synthesize_texture``, ``stylize``, ``print_progress``, ``train_fast_style`` and
+``apply_style``.
 
 Example:
     >>> from cnnfast.models.style import stylize
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy_names(
     {room: f".{room}" for room in ("feed_forward", "picture", "texture", "transfer")},
     {
         "apply_style": ".feed_forward.apply",
+        "print_progress": ".picture.printing",
         "stylize": ".transfer.transfer",
         "synthesize_texture": ".texture.synthesis",
         "train_fast_style": ".feed_forward.training",

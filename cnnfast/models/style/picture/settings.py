@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from cnnfast._extension import fast_dtype
 from cnnfast.arguments.checks import number
-from cnnfast.features.choice import build_extractor
+from cnnfast.features.choice import build_extractor, network_kind
 from cnnfast.models.style.picture.adam import Adam
 from cnnfast.models.style.picture.lbfgs import LBFGS
 from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer
@@ -47,7 +48,7 @@ def choose_extractor(
     extractor: str | nn.Module,
     taps: Sequence[str] | None,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     **options: Any,
 ) -> nn.Module:
     """The feature network on its device; a module is returned unchanged.
@@ -57,16 +58,19 @@ def choose_extractor(
         extractor: see :func:`~cnnfast.features.choice.build_extractor`.
         taps: layers to return.
         device: of the network.
-        dtype: of its convolutions.
+        dtype: of its convolutions; None is bfloat16 for a VGG where that is fast, else float32.
         options: of `build_extractor`.
 
     Raises:
         ValueError: a dtype for a network that chooses its own.
     """
     if isinstance(extractor, nn.Module):
-        if dtype is not torch.float32:
+        if dtype not in (None, torch.float32):
             raise ValueError(f"{function}: expected dtype float32 with a module as extractor, got {dtype}")
         return extractor
+    if dtype is None:
+        random = network_kind(extractor, options.get("weights", "auto")) == "random"
+        dtype = torch.float32 if random else fast_dtype(device)
     network = build_extractor(extractor, taps=taps, compute_dtype=dtype, device=device, **options)
     # Convolutions are a tenth faster in this layout, and the float32 convolutions by tiles on the CPU need it.
     return network.to(memory_format=torch.channels_last)

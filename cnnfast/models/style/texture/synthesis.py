@@ -48,7 +48,7 @@ def synthesize_texture(
     tile: int | str | None = "auto",
     callback: Callback | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     resume: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Tensor:
     r"""A new picture of any size with the texture of a sample.
@@ -64,7 +64,8 @@ def synthesize_texture(
 
     Args:
         image: sample; a path, Pillow picture, array or tensor, see :func:`cnnfast.images.load_image`.
-        size: longest side in px (aspect of the sample), (height, width), or None for the sample's size.
+        size: longest side in px (aspect of the sample), (height, width), or None for the sample's size. (The command
+            line has WIDTHxHEIGHT.)
         extractor: "auto", "random", "vgg16", "vgg19", or a module from [1,3,H,W] in [0,1] to a dict of features, see
             :func:`~cnnfast.features.choice.build_extractor`.
         layers: names, or a mapping from names to weights w_l; None takes all that the extractor returns.
@@ -85,7 +86,8 @@ def synthesize_texture(
         callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
-        dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
+        dtype: of the convolutions; None, as on the command line, is bfloat16 where the hardware multiplies it fast, else
+            float32. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the
             unbroken run, bit for bit.
 

@@ -53,7 +53,7 @@ def stylize(
     tile: int | str | None = "auto",
     callback: Callback | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     resume: str | os.PathLike[str] | Mapping[str, Any] | None = None,
 ) -> Tensor:
     r"""The content of one picture in the style of others.
@@ -98,7 +98,8 @@ def stylize(
         callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor content's device, else a GPU that this installation has kernels for, else the CPU.
-        dtype: of the convolutions; torch.bfloat16 is fast on hardware that has it. All else stays float32.
+        dtype: of the convolutions; None, as on the command line, is bfloat16 where the hardware multiplies it fast, else
+            float32. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the
             unbroken run, bit for bit.
 
@@ -161,7 +162,7 @@ def style_network(
     content_layers: Layers | None = None,
     style_layers: Layers | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     **options: Any,
 ) -> nn.Module:
     """The feature network of `stylize`.
@@ -173,7 +174,7 @@ def style_network(
         content_layers: names or a mapping; None takes the preset's.
         style_layers: names or a mapping; None takes the preset's.
         device: of the network.
-        dtype: of a VGG's convolutions.
+        dtype: of a VGG's convolutions; None is bfloat16 where that is fast, else float32.
         options: `weights` and `preprocessing` of :func:`~cnnfast.features.choice.build_extractor`.
 
     Raises:
