@@ -86,7 +86,7 @@ def synthesize_texture(
         callback: called after every iteration with a :class:`~cnnfast.models.style.picture.levels.RunProgress`. What it
             raises, say a KeyboardInterrupt, ends the run.
         device: None takes a tensor sample's device, else a GPU that this installation has kernels for, else the CPU.
-        dtype: of the convolutions; None, as on the command line, is bfloat16 where the hardware multiplies it fast, else
+        dtype: of the convolutions; None, as on the command line, is bfloat16 where that is fast on the hardware, else
             float32. All else stays float32.
         resume: a checkpoint of a run with the same settings, or its path. On the CPU the result is that of the
             unbroken run, bit for bit.
