@@ -7,7 +7,10 @@ same as ``CNNFAST_CUDA=1``), ``CNNFAST_DEBUG`` (1: ``-O0 -g``; sanitize: address
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import glob
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -16,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,7 @@ TORCH_TARGET_VERSION = "0x020b000000000000"  # 2.11, the oldest torch that the b
 DEFAULT_ARCHITECTURES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 BYTES_PER_JOB = 2 * 1024**3
 USUAL_TOOLKIT = "/usr/local/cuda"
+OLDEST_TORCH, OLDEST_SETUPTOOLS = (2, 11), 77
 NVCC_FLAGS = ("-O3", "-DUSE_CUDA", "-Xfatbin=-compress-all")
 
 
@@ -139,7 +143,9 @@ def find_toolkit(environment: Mapping[str, str], usual: str = USUAL_TOOLKIT) -> 
     return next(filter(None, map(toolkit_at, [*candidates, usual])), None)
 
 
-def decide_cuda(request: bool | None, has_kernels: bool, torch_cuda: str | None, toolkit: Toolkit | None) -> CudaPlan:
+def decide_cuda(
+    request: bool | None, has_kernels: bool, torch_cuda: str | None, toolkit: Toolkit | None, chosen: str = ""
+) -> CudaPlan:
     """Decides whether to build the CUDA kernels. A visible GPU is not asked for.
 
     Args:
@@ -147,12 +153,14 @@ def decide_cuda(request: bool | None, has_kernels: bool, torch_cuda: str | None,
         has_kernels: whether the sources contain CUDA kernels.
         torch_cuda: the CUDA version of torch, None for a build without CUDA.
         toolkit: the toolkit found, if any.
+        chosen: ``CUDA_HOME``, where it is set.
 
     Returns:
         The plan with the recorded reason; ``loud`` where the user probably expects CUDA.
 
     Raises:
-        BuildError: CUDA is insisted on and impossible; the message gives the cures.
+        BuildError: CUDA is insisted on and impossible, or ``CUDA_HOME`` has no toolkit, which pip would not show
+            otherwise; the message gives the cures.
     """
     if request is False:
         return CudaPlan(False, "switched off by CNNFAST_CUDA=0")
@@ -162,7 +170,10 @@ def decide_cuda(request: bool | None, has_kernels: bool, torch_cuda: str | None,
         plan = CudaPlan(False, "torch is a build without CUDA")
         cures = "install a CUDA build of torch, or build with CNNFAST_CUDA=0"
     elif toolkit is None:
-        missing = f"no CUDA toolkit with bin/nvcc and include/cuda_runtime.h was found for torch's CUDA {torch_cuda}"
+        where = f" in CUDA_HOME={chosen}" if chosen else ""
+        missing = (
+            f"no CUDA toolkit with bin/nvcc and include/cuda_runtime.h was found{where} for torch's CUDA {torch_cuda}"
+        )
         plan = CudaPlan(False, missing, True)
         cures = "install the toolkit or point CUDA_HOME at it, or build with CNNFAST_CUDA=0"
     elif toolkit.version.split(".")[0] != torch_cuda.split(".")[0]:
@@ -175,7 +186,9 @@ def decide_cuda(request: bool | None, has_kernels: bool, torch_cuda: str | None,
     else:
         return CudaPlan(True)
     if request:
-        raise BuildError(f"CUDA kernels are asked for but cannot be built: {plan.reason}. Cure: {cures}")
+        raise BuildError(f"CNNFAST_CUDA=1 asks for CUDA kernels, which cannot be built: {plan.reason}. Cure: {cures}")
+    if chosen and toolkit is None and torch_cuda is not None and has_kernels:
+        raise BuildError(f"{plan.reason}. Cure: correct or unset CUDA_HOME, or build with CNNFAST_CUDA=0")
     return plan
 
 
@@ -189,8 +202,9 @@ def architectures(
         visible: compute capabilities of the visible GPUs.
         offered: architectures that nvcc offers, as in "8.6"; the default list is cut to them.
     """
-    if environment.get("TORCH_CUDA_ARCH_LIST"):
-        return environment["TORCH_CUDA_ARCH_LIST"]
+    if wanted := environment.get("TORCH_CUDA_ARCH_LIST"):
+        check_architectures(wanted)
+        return wanted
     if visible:
         names = [f"{major}.{minor}" for major, minor in sorted(set(visible))]
     else:
@@ -198,6 +212,13 @@ def architectures(
     if not names:
         raise BuildError(f"nvcc offers none of {', '.join(DEFAULT_ARCHITECTURES)}; set TORCH_CUDA_ARCH_LIST")
     return ";".join(names) + "+PTX"
+
+
+def check_architectures(wanted: str) -> None:
+    """Raises BuildError for what torch would refuse after the C++ files are compiled; names as "Hopper" are its own."""
+    for entry in filter(None, re.split(r"[; ]+", wanted)):
+        if not re.fullmatch(r"(\d+\.\d[af]?|[A-Z][A-Za-z+]*)(\+PTX)?", entry):
+            raise BuildError(f"expected TORCH_CUDA_ARCH_LIST of entries like 8.6 or 9.0+PTX, got {entry!r}: {wanted}")
 
 
 def offered_architectures(toolkit: Toolkit) -> list[str]:
@@ -293,10 +314,50 @@ def build_command(base: type, summary: Sequence[str], result: str, jobs: int) ->
             os.environ["MAX_JOBS"] = str(jobs)
             told = output(*shlex.split(compiler), "--version").partition("\n")[0]
             print("cnnfast build", *summary, f"compiler      {compiler}: {told}", f"jobs          {jobs}", sep="\n  ")
-            super().run()
+            with one_at_a_time(f"{self.build_temp}.lock"):
+                super().run()
             print(f"cnnfast: built {result}", flush=True)
 
     return Build
+
+
+def fresh_build_command(base: type) -> type:
+    """Returns the build command with a folder of its own, which is removed in the end.
+
+    So a wheel has nothing that an earlier build left behind, and two builds at once do not mix their files.
+    """
+
+    class Fresh(base):  # type: ignore[misc, valid-type]
+        def initialize_options(self) -> None:
+            super().initialize_options()
+            self.build_base = os.path.join("build", f"run-{os.getpid()}")
+            atexit.register(shutil.rmtree, os.path.abspath(self.build_base), ignore_errors=True)
+
+    return Fresh
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: str) -> Iterator[None]:
+    """Waits until no other build compiles into the same folder."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def check_build_tools() -> None:
+    """Raises BuildError where a package that the build needs is missing or too old."""
+    found = int(importlib.metadata.version("setuptools").partition(".")[0])
+    if found < OLDEST_SETUPTOOLS:
+        least = OLDEST_SETUPTOOLS
+        raise BuildError(f"expected setuptools {least} or newer, got {found}; pip install 'setuptools>={least}'")
+    if importlib.util.find_spec("pybind11") is None:
+        raise BuildError("pybind11 is not installed in this environment; pip install pybind11 ninja")
 
 
 def load_torch():
@@ -308,6 +369,10 @@ def load_torch():
         )
     import torch
 
+    release = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if release < OLDEST_TORCH:
+        wanted = ".".join(map(str, OLDEST_TORCH))
+        raise BuildError(f"expected torch {wanted} or newer, got {torch.__version__}; pip install 'torch>={wanted}'")
     return torch
 
 
@@ -360,13 +425,16 @@ def main() -> None:
     # Without an activated environment its ninja is not on PATH, and torch would compile serially and always everything.
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])
     toolkit = find_toolkit(os.environ)
+    chosen = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or ""
     if toolkit:
         os.environ["CUDA_HOME"] = toolkit.root  # before torch is imported: it guesses the root from a wrapper's place
     torch = load_torch()
+    check_build_tools()
     from setuptools import setup
+    from setuptools.command.build import build
     from torch.utils.cpp_extension import BuildExtension
 
-    plan = decide_cuda(cuda_request(os.environ), bool(cuda_kernels()), torch.version.cuda, toolkit)
+    plan = decide_cuda(cuda_request(os.environ), bool(cuda_kernels()), torch.version.cuda, toolkit, chosen)
     archs, cuda = "", f"none: {plan.reason}"
     if plan.build and toolkit:
         archs = architectures(os.environ, visible_capabilities(torch), offered_architectures(toolkit))
@@ -379,13 +447,18 @@ def main() -> None:
         f"toolkit       {found}",
         f"CUDA kernels  {'for ' + archs if plan.build else 'NOT BUILT: ' + plan.reason}",
     ]
+    if shutil.which("ninja") is None:
+        summary.append("ninja         not found: one file after the other, and all of them; pip install ninja")
     if plan.loud:
         summary.append("WARNING: only the CPU part is built; CNNFAST_CUDA=1 tells the cure, CNNFAST_CUDA=0 accepts it")
     result = f"CPU + CUDA ({archs})" if plan.build else "CPU"
     jobs = job_count(os.environ, usable_cores(), available_memory())
     setup(
         ext_modules=extensions(plan, torch.__version__, cuda, archs),
-        cmdclass={"build_ext": build_command(BuildExtension, summary, result, jobs)},
+        cmdclass={
+            "build": fresh_build_command(build),
+            "build_ext": build_command(BuildExtension, summary, result, jobs),
+        },
     )
 
 

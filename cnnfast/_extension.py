@@ -19,6 +19,30 @@ _FOLDER = Path(__file__).resolve().parent
 _REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps"
 
 
+def _rebuild_command() -> str:
+    """The command that builds this installation again, from the folder that pip installed it from where that is known.
+
+    An editable installation stays one.
+    """
+    import importlib.metadata
+    import json
+    import shlex
+    import urllib.parse
+    import urllib.request
+
+    try:
+        text = importlib.metadata.distribution("cnnfast").read_text("direct_url.json")
+        origin = json.loads(text or "{}")
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        origin = {}
+    address = urllib.parse.urlparse(str(origin.get("url", "")))
+    folder = urllib.request.url2pathname(address.path) if address.scheme == "file" else ""
+    if not (Path(folder) / "setup.py").is_file():
+        return f"{_REBUILD} FOLDER, with the folder of cnnfast's source"
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"{_REBUILD} {editable}{shlex.quote(folder)}"
+
+
 def _recorded_torch(file: Path) -> str:
     """Returns the torch version that an extension file was built with, without loading the file."""
     try:
@@ -33,7 +57,7 @@ def _explain(error: ImportError, folder: Path = _FOLDER) -> str:
     if "CNNFAST_CPU_CAPABILITY" in str(error):
         return str(error)
     in_source = (folder.parent / "setup.py").is_file()
-    rebuild = f"{_REBUILD} -e ." if in_source else f"{_REBUILD} cnnfast"
+    rebuild = f"{_REBUILD} -e ." if in_source else _rebuild_command()
     files = sorted(file for file in folder.glob("_C.*") if file.suffix in (".so", ".pyd"))
     loadable = [file for file in files if file.name.removeprefix("_C") in importlib.machinery.EXTENSION_SUFFIXES]
     if loadable:
@@ -76,7 +100,7 @@ except ImportError as error:
 if build_info()["version"] != __version__:
     raise ImportError(
         f"cnnfast: the compiled extension is of version {build_info()['version']} but the Python files are of version "
-        f"{__version__}. Rebuild it: {_REBUILD} ."
+        f"{__version__}. Rebuild it: {_rebuild_command()}"
     )
 
 importlib.import_module("cnnfast._precision")
@@ -112,7 +136,7 @@ def cuda_device_error(index: int) -> str:
     wanted = "{}.{}".format(*capability)
     return (
         f"the CUDA kernels are built for compute capability {architectures} and this GPU has {wanted}. Rebuild them: "
-        f'TORCH_CUDA_ARCH_LIST="{wanted}" {_REBUILD} .'
+        f'TORCH_CUDA_ARCH_LIST="{wanted}" {_rebuild_command()}'
     )
 
 

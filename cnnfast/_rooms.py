@@ -54,13 +54,22 @@ def missing_package(wanted_by: str, package: str, purpose: str = "") -> MissingP
     Example:
         >>> from cnnfast._rooms import missing_package
         >>> print(missing_package("load_image", "Pillow"))
-        load_image: expected the package Pillow, got none; install it with: pip install 'cnnfast[models]'
+        load_image: expected the package Pillow, got none; install it with: pip install pillow (or the extra models)
     """
+    name = _DISTRIBUTIONS.get(package, package)
     extra = _extra_of(package)
-    cure = f"'cnnfast[{extra}]'" if extra else package
     wanted = f"{package} {purpose}".strip()
-    message = f"{wanted_by}: expected the package {wanted}, got none; install it with: pip install {cure}"
+    message = f"{wanted_by}: expected the package {wanted}, got none; install it with: pip install {_pinned(name)}"
+    message += f" (or the extra {extra})" if extra else ""
     return MissingPackageError(message, name=package)
+
+
+def _pinned(name: str) -> str:
+    """What pip must be told: each torchvision belongs to one torch, which pip would exchange for another one's sake."""
+    if name != "torchvision":
+        return _normalized(name)
+    release = re.match(r"2\.(\d+)", importlib.metadata.version("torch"))
+    return f"--no-deps 'torchvision==0.{int(release[1]) + 15}.*'" if release else name
 
 
 def import_room(name: str) -> ModuleType:

@@ -2,7 +2,7 @@
 
 Usage: gpu.py. Needs this Python's torch >= 2.11 with CUDA, setuptools, ninja, pybind11, numpy, pytest, a CUDA toolkit;
 no network. Prints one line a step. The steps after a failed one run too, and the exit status is not zero if any failed.
-All steps together stop after nine minutes. Their outputs are kept in build/gpu/.
+The status is 3 where there is no GPU. All steps together stop after nine minutes. Their outputs are kept in build/gpu/.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build" / "gpu"
 TOTAL_SECONDS = 530.0
+NO_GPU = 3
 SANITIZER_TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # A sanitizer slows a kernel down a hundred times and more.
 SANITIZED = ("tests/ops", "-m", "compute_sanitizer and not slow", "-k", "cuda")
@@ -107,7 +108,7 @@ def main() -> int:
     reason = visible_gpu()
     if reason:
         print(f"No GPU was found ({reason}), so nothing was built, tested or measured.")
-        return 0
+        return NO_GPU
     import torch
 
     LOGS.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,6 +110,15 @@ class TestDecision:
         with pytest.raises(build.BuildError, match=r"no CUDA toolkit .* point CUDA_HOME at it"):
             build.decide_cuda(True, True, "13.0", None)
 
+    def test_a_wrong_cuda_home_is_an_error(self, build):
+        """pip shows nothing of a build that ends well."""
+        with pytest.raises(SystemExit, match=r"was found in CUDA_HOME=/wrong .* correct or unset CUDA_HOME, or build"):
+            build.decide_cuda(None, True, "13.0", None, "/wrong")
+        with pytest.raises(SystemExit, match=r"CNNFAST_CUDA=1 asks for CUDA kernels.*CUDA_HOME=/wrong"):
+            build.decide_cuda(True, True, "13.0", None, "/wrong")
+        assert not build.decide_cuda(False, True, "13.0", None, "/wrong").loud
+        assert not build.decide_cuda(None, True, None, None, "/wrong").build
+
     def test_cpu_build_of_torch(self, build):
         toolkit = build.Toolkit("/cuda", "13.0")
         assert build.decide_cuda(None, True, None, toolkit) == build.CudaPlan(False, "torch is a build without CUDA")
@@ -146,8 +156,14 @@ class TestDecision:
 
 
 class TestArchitectures:
-    def test_users_list_is_kept(self, build):
-        assert build.architectures({"TORCH_CUDA_ARCH_LIST": "8.9"}, [(9, 0)], ["7.5"]) == "8.9"
+    @pytest.mark.parametrize("wanted", ["8.9", "8.0;8.6+PTX", "9.0a 10.0f", "Hopper", "Kepler+Tesla;8.6"])
+    def test_users_list_is_kept(self, build, wanted):
+        assert build.architectures({"TORCH_CUDA_ARCH_LIST": wanted}, [(9, 0)], ["7.5"]) == wanted
+
+    @pytest.mark.parametrize("wanted", ["86", "8.6;90", "sm_86", "8.6,9.0", "all"])
+    def test_users_list_is_checked_before_anything_is_compiled(self, build, wanted):
+        with pytest.raises(SystemExit, match="cnnfast: expected TORCH_CUDA_ARCH_LIST of entries like"):
+            build.architectures({"TORCH_CUDA_ARCH_LIST": wanted}, [], [])
 
     def test_visible_gpus_once_each_and_sorted(self, build):
         assert build.architectures({}, [(9, 0), (8, 6), (9, 0)], ["7.5"]) == "8.6;9.0+PTX"
@@ -259,3 +275,50 @@ class TestSources:
     def test_no_two_sources_share_folder_and_stem(self, build):
         stems = [os.path.splitext(name)[0] for name in [*build.cpu_sources(), *build.cuda_sources()]]
         assert len(stems) == len(set(stems))
+
+
+class TestTools:
+    """What the build needs beside torch: one sentence each."""
+
+    def test_old_setuptools(self, build, monkeypatch):
+        monkeypatch.setattr("importlib.metadata.version", lambda name: "65.5.0")
+        with pytest.raises(SystemExit, match=r"cnnfast: expected setuptools 77 or newer, got 65; pip install"):
+            build.check_build_tools()
+
+    @pytest.mark.parametrize(
+        ("missing", "words"), [("pybind11", "pip install pybind11 ninja"), ("torch", "first pip install 'torch>=2.11'")]
+    )
+    def test_missing_packages(self, build, monkeypatch, missing, words):
+        real = importlib.util.find_spec
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else real(name))
+        with pytest.raises(SystemExit, match=f"cnnfast: .*{words}"):
+            build.load_torch()
+            build.check_build_tools()
+
+    @pytest.mark.parametrize(("found", "old"), [("2.10.1+cu128", True), ("1.13.0", True), ("2.11.0", False)])
+    def test_old_torch(self, build, monkeypatch, found, old):
+        monkeypatch.setattr("torch.__version__", found)
+        if old:
+            with pytest.raises(SystemExit, match=r"expected torch 2\.11 or newer, got .*; pip install 'torch>=2\.11'"):
+                build.load_torch()
+        else:
+            build.load_torch()
+
+    def test_two_builds_wait_for_each_other(self, build, tmp_path):
+        lock = str(tmp_path / "build" / "temp.lock")
+        code = f"import runpy; m = runpy.run_path({str(ROOT / 'setup.py')!r}, run_name='x')\n"
+        code += f"with m['one_at_a_time']({lock!r}): print('in')"
+        with build.one_at_a_time(lock):
+            other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(1)
+        assert other.communicate(timeout=60)[0] == "in\n"
+
+    def test_a_build_starts_from_an_empty_folder_and_removes_it(self, build, tmp_path, monkeypatch):
+        from setuptools import Distribution
+        from setuptools.command.build import build as command
+
+        monkeypatch.chdir(tmp_path)
+        fresh = build.fresh_build_command(command)(Distribution())
+        fresh.ensure_finalized()
+        assert fresh.build_lib.startswith(os.path.join("build", f"run-{os.getpid()}"))
