@@ -110,7 +110,7 @@ class TestBugsInTheWorkAreOurs:
 
     def test_fast_style_train(self, cnnfast, sample, tmp_path, monkeypatch, error):
         monkeypatch.setattr("cnnfast.cli.style.train.train_fast_style", raiser(error))
-        assert_fault(cnnfast("fast-style", "train", sample, tmp_path, "-o", "out.pth"), error)
+        assert_fault(cnnfast("fast-style", "train", sample, tmp_path, "-o", "out.pth", "--weights", "random"), error)
 
     def test_segment_train(self, cnnfast, monkeypatch, error):
         monkeypatch.setattr("cnnfast.cli.segment.train.train_segmentation", raiser(error))
