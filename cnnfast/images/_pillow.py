@@ -186,7 +186,7 @@ def _deep_grey(image: Image.Image, name: str, *, white_is_zero: bool) -> Tensor:
     values = torch.from_numpy(np.asarray(image).astype(np.float64 if image.mode == "I" else np.float32))[None]
     transparent = image.info.get("transparency")
     marked = isinstance(transparent, int) and image.mode in _SIXTEEN_BIT
-    opacity = (values != transparent).float() if marked else None
+    opacity = values.ne(float(transparent or 0)).float() if marked else None
     result = check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else 65535).float()
     if white_is_zero:
         result = 1 - result

@@ -10,11 +10,12 @@
 
 namespace cnnfast {
 
-// A new tensor on the device of `like`, zero or uninitialised, in memory that prefers huge pages; by default of the type
-// of `like`.
+// A new tensor on the device of `like`, zero or uninitialised, in memory that prefers huge pages; by default of the
+// type of `like`.
 //
 // A result that the system has no memory for ends in one sentence that names the function: by itself torch prints fifty
-// lines of C++ on stderr and names only the allocator. Small results are not worth a look, and looking touches no memory.
+// lines of C++ on stderr and names only the allocator. Small results are not worth a look, and looking touches no
+// memory.
 inline Tensor new_result(const char* name, const Tensor& like, const std::vector<int64_t>& size,
                          std::optional<ScalarType> type = std::nullopt, bool zero = false) {
   constexpr double gigabyte = 1 << 30, addressable = double(int64_t(1) << 62), widest_element = 8;

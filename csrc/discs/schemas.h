@@ -16,6 +16,7 @@ m.def(
 // index into (K, H, W), -1 where no disc reaches (int64)
 m.def("disc_max(Tensor bins, int[] radii, SymInt pad) -> (Tensor, Tensor)");
 
-// labels (N, H, W) uint8, 0 no disc, n a disc of radius rho_n -> union of the discs (N, H + 2 P, W + 2 P), bool. A label
-// without a radius is an error on the CPU and no disc on CUDA, where to look at it the processor would have to wait
+// labels (N, H, W) uint8, 0 no disc, n a disc of radius rho_n -> union of the discs (N, H + 2 P, W + 2 P), bool. A
+// label without a radius is an error on the CPU and no disc on CUDA, where to look at it the processor would have to
+// wait
 m.def("disc_union(Tensor labels, int[] radii, SymInt pad) -> Tensor");

@@ -34,7 +34,7 @@ class _PictureToPicture(nn.Module):
         return output.clamp(0, 1)[:, :, :height, :width]
 
 
-def _reflected(count: int, side: int, device: torch.device) -> Tensor:
+def _reflected(count: int | torch.SymInt, side: int, device: torch.device) -> Tensor:
     """Indices 0..side-1, and on to `count` mirrored at the edges as often as needed; all 0 where there is one row."""
     index = torch.arange(count, device=device)
     # A tensor, since the exporter knows no remainder of a division by a symbol.
