@@ -120,7 +120,7 @@ class VGGFeatures(nn.Module):
         self.arch = loaded.arch
         self.description = loaded.describe()
         self.taps = _check_taps(taps, loaded.arch)
-        self.compute_dtype = compute_dtype
+        self.pool, self.compute_dtype = pool, compute_dtype
         self.preprocessing = InputConvention(PREPROCESSINGS[loaded.preprocessing], device=device, dtype=dtype)
         self.layers = nn.ModuleDict()
         names = vgg_layer_names(loaded.arch)

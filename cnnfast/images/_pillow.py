@@ -20,6 +20,7 @@ from cnnfast._files import is_url, problem_of
 from cnnfast._memory import available_memory
 from cnnfast.images.errors import ImageError
 from cnnfast.images.limits import MAX_PIXELS, check_range
+from cnnfast.images.srgb import srgb_profile
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +212,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Imag
     """Colours brought from the embedded profile to sRGB; alpha is carried over untouched."""
     opacity = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colour = image if opacity is None else image.convert(image.mode[:-1])
-    if profile:
+    if profile and profile != srgb_profile():  # what save_image embeds needs no conversion, which rounds
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(colour, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

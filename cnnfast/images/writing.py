@@ -17,6 +17,7 @@ from torch import Tensor
 from cnnfast._atomic import atomic_write
 from cnnfast._rooms import missing_package
 from cnnfast.images.errors import ImageError, check_picture, check_pillow
+from cnnfast.images.srgb import srgb_profile, with_srgb_chunk
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,7 +55,8 @@ def picture_format(path: str | os.PathLike[str]) -> str:
 def save_image(image: Tensor, path: str | os.PathLike[str], *, quality: int = 95, bits: int = 8) -> None:
     """Write a picture; the file is replaced as a whole or stays as it was.
 
-    Values are clamped to [0,1] and rounded to the nearest of 2^bits - 1 steps. JPEG keeps full colour resolution
+    Values are clamped to [0,1] and rounded to the nearest of 2^bits - 1 steps. The file says that its colours are sRGB:
+    PNG by its chunk of that name, JPEG, WebP and TIFF of colours by an ICC profile. JPEG keeps full colour resolution
     (4:4:4).
 
     Args:
@@ -110,30 +112,34 @@ def _encoder(array: np.ndarray, kind: str, quality: int) -> Callable[[Path], Any
     if array.dtype == np.uint8:
         from PIL import Image
 
+        # Grey pictures have no profile, for this one is of three channels.
+        profile = {"icc_profile": srgb_profile()} if array.ndim == 3 else {}
         options: dict[str, dict[str, Any]] = {
-            "JPEG": {"quality": quality, "subsampling": 0},
-            "WEBP": {"quality": quality},
-            "TIFF": {"compression": "tiff_adobe_deflate"},
+            "JPEG": {"quality": quality, "subsampling": 0, **profile},
+            "WEBP": {"quality": quality, **profile},
+            "TIFF": {"compression": "tiff_adobe_deflate", **profile},
         }
         return lambda path: _save(Image.fromarray(array), path, kind, options.get(kind, {}))
     # Pillow writes 16 bits a channel for grey pictures only.
     if kind == "PNG":
         return partial(_write_png16, _import_writer("numpngw", kind).write_png, array)
-    photometric = "minisblack" if array.ndim == 2 else "rgb"
+    grey = array.ndim == 2
+    options16 = {"photometric": "minisblack"} if grey else {"photometric": "rgb", "iccprofile": srgb_profile()}
     imwrite = _import_writer("tifffile", kind).imwrite
-    return lambda path: imwrite(path, array, photometric=photometric, compression="zlib")
+    return lambda path: imwrite(path, array, compression="zlib", **options16)
 
 
 def _save(image: Image.Image, path: Path, kind: str, options: dict[str, Any]) -> None:
     """By way of memory, since Pillow does not notice when a disk takes only a part of the last bytes."""
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
-    path.write_bytes(buffer.getbuffer())
+    path.write_bytes(with_srgb_chunk(buffer.getvalue()) if kind == "PNG" else buffer.getbuffer())
 
 
 def _write_png16(write_png: Callable[..., Any], array: np.ndarray, path: Path) -> None:
-    with open(path, "wb") as file:
-        write_png(file, array, filter_type=0)  # by default it compresses six times, to find the best filter
+    buffer = io.BytesIO()
+    write_png(buffer, array, filter_type=0)  # by default it compresses six times, to find the best filter
+    path.write_bytes(with_srgb_chunk(buffer.getvalue()))
 
 
 def _import_writer(package: str, kind: str) -> ModuleType:

@@ -106,5 +106,5 @@ def test_without_pillow_only_files_are_out_of_reach(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL.Image", None)
     assert images.load_image(torch.zeros(3, 2, 2)).shape == (3, 2, 2)
     for call in (lambda: images.load_image("a.png"), lambda: images.save_image(torch.zeros(3, 2, 2), "a.png")):
-        with pytest.raises(ImportError, match=r"pip install 'cnnfast\[models\]'"):
+        with pytest.raises(ImportError, match=r"pip install pillow"):
             call()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import cnnfast
+from cnnfast._errors import InputError
 from cnnfast._extension import fast_dtype
 from cnnfast._options import option
 from cnnfast.cli.base.errors import user_input
@@ -49,6 +50,10 @@ class PictureOptions(ABC):
         choices=tuple(_DTYPES),
     )
     preview_every: int = option("iterations between previews written to the output; 0: none", default=25, minimum=0)
+    save_every: int = option(
+        "iterations between pictures that are kept, as OUTPUT_000050.png; 0: none", default=0, minimum=0
+    )
+    bits: int = option("a channel of the output: 8, or 16 for PNG and TIFF", default=8)
     checkpoint: Path | None = option(
         "file to continue from; default: as the output, with .checkpoint.pt for its ending", default=None
     )
@@ -157,6 +162,8 @@ def _work(options: PictureOptions, job: Job) -> int:
             options.checkpoint_interval,
             reporter.update,
             history=[] if job.resume is None else list(job.resume["history"]),
+            bits=options.bits,
+            save_every=options.save_every,
         )
         status = 0
         try:
@@ -166,7 +173,7 @@ def _work(options: PictureOptions, job: Job) -> int:
             picture, status = None, STOPPED + stopped.args[0]
     seconds = time.monotonic() - started
     if picture is not None:
-        save_image(picture, options.output)
+        session.save(picture, options.output)
         if options.side_by_side is not None:
             save_image(side_by_side([*job.pictures(), picture]), options.side_by_side)
     if options.history is not None:
@@ -195,6 +202,8 @@ def _check_files(options: PictureOptions) -> None:
     for path in (options.output, options.side_by_side):
         if path is not None:
             picture_format(path)
+    if options.bits not in (8, 16) or (options.bits == 16 and picture_format(options.output) not in ("PNG", "TIFF")):
+        raise InputError(f"--bits: expected 8, or 16 for PNG and TIFF, got {options.bits} for {options.output}")
     if options.plot is not None:
         check_plot(options.plot)
     inputs = options.inputs

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from torch import Tensor
+
 from cnnfast._checkpoint import save_checkpoint
 from cnnfast.cli.base.errors import describe
 from cnnfast.cli.base.signals import signals_to
@@ -30,6 +32,8 @@ class Session:
         checkpoint: file to continue from, written every `checkpoint_every` iterations, 0 for only when stopped.
         show: told of every iteration.
         history: [level, iteration, loss] of all iterations, those of a resumed run included.
+        bits: a channel of the picture.
+        save_every: iterations between pictures that are kept under numbers of their own, 0 for none.
     """
 
     output: Path
@@ -38,6 +42,8 @@ class Session:
     checkpoint_every: int
     show: Callable[[RunProgress], None]
     history: list[list[float]] = field(default_factory=list)
+    bits: int = 8
+    save_every: int = 0
     last: RunProgress | None = None
     _stop: int = 0
     _count: int = 0
@@ -52,9 +58,16 @@ class Session:
         if self._stop:
             raise KeyboardInterrupt
         if self.preview_every and self._count % self.preview_every == 0:
-            self._attempt(self.output, lambda: save_image(progress.image(), self.output))
+            self._attempt(self.output, lambda: self.save(progress.image(), self.output))
+        if self.save_every and len(self.history) % self.save_every == 0:
+            numbered = self.output.with_stem(f"{self.output.stem}_{len(self.history):06}")
+            self._attempt(numbered, lambda: self.save(progress.image(), numbered))
         if self.checkpoint_every and self._count % self.checkpoint_every == 0:
             self._attempt(self.checkpoint, lambda: save_checkpoint(progress.checkpoint(), self.checkpoint))
+
+    def save(self, image: Tensor, path: Path) -> None:
+        """Writes a picture in the depth that is wanted."""
+        save_image(image, path, bits=self.bits)
 
     def _attempt(self, path: Path, write: Callable[[], None]) -> None:
         """A full disk, say, must not end hours of work: say it once, go on, and try again next time."""
@@ -85,7 +98,7 @@ class Session:
     def _save_last(self, last: RunProgress) -> None:
         """Both files, even if one of them cannot be written."""
         try:
-            save_image(last.image(), self.output)
+            self.save(last.image(), self.output)
         finally:
             save_checkpoint(last.checkpoint(), self.checkpoint)
 

@@ -23,11 +23,9 @@ from cnnfast.models.style.picture.settings import OPTIMIZERS
 from cnnfast.models.style.picture.tiling import size_of
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS
 from cnnfast.models.style.transfer.regions import GUIDES, StyleRegions
-from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS
+from cnnfast.models.style.transfer.stylization import COLOUR_MATCHES, COLOURS, POOLINGS, STARTS
 from cnnfast.models.style.transfer.transfer import plan_stylize, style_network, stylize
 from cnnfast.weights import require_weights
-
-_STARTS = ("content", "noise")
 
 
 @dataclass(kw_only=True)
@@ -47,6 +45,9 @@ class Options(PictureOptions):
     style_weight: float | None = option("default: the preset's", default=None)
     tv_weight: float | None = option("smoothness; default: the preset's", default=None)
     style_scale: float = option("size of the strokes: factor of the styles' sizes", default=1.0)
+    style_size: int | None = option(
+        "longest side of the styles in px on every level, in place of --style-scale", default=None, minimum=1
+    )
     preserve_color: str | None = option(
         "luminance (stylise the luminance alone), match (styles take the content's colours first), match_style (the "
         "content takes the styles'), or original (the content's chroma on the result)",
@@ -65,9 +66,19 @@ class Options(PictureOptions):
     guides: str = option(
         "what belongs to a region in the network's layers: simple, inside or all", default="simple", choices=GUIDES
     )
-    init: str | None = option("start from content, noise or a picture; default: the preset's", default=None)
+    init: str | None = option(
+        "start from content, noise, grey, style_stats (noise of the styles' colours) or a picture; default: the "
+        "preset's",
+        default=None,
+    )
     levels: int | None = option("sizes to go through, coarse to fine; default: automatic", default=None, minimum=1)
-    content_layers: str | None = option("names, with weights if wanted: relu4_2=1", default=None, after="iterations")
+    initial_iterations: int | None = option("of the coarsest level", default=None, minimum=1, after="iterations")
+    pooling: str | None = option(
+        "of the network: max, avg or l2; default: the preset's", default=None, choices=POOLINGS, after="preprocessing"
+    )
+    content_layers: str | None = option(
+        "names, with weights if wanted: relu4_2=1", default=None, after="initial_iterations"
+    )
     style_layers: str | None = option("names, with weights if wanted: relu1_1,relu2_1=0.5", default=None)
     optimizer: str | None = option(
         "lbfgs, or adam (less memory); default: the preset's", default=None, choices=OPTIMIZERS, after="preprocessing"
@@ -83,7 +94,7 @@ class Options(PictureOptions):
     @property
     def inputs(self) -> list[Path]:
         """Pictures and masks."""
-        start = [] if self.init is None or self.init in _STARTS else [Path(self.init)]
+        start = [] if self.init is None or self.init in STARTS else [Path(self.init)]
         return [self.content, *self.styles, *self.content_mask, *self.style_mask, *start]
 
 
@@ -131,7 +142,7 @@ def prepare(options: Options) -> Job:
     content = load_image(options.content, alpha=options.alpha)
     styles = [load_image(path, alpha=options.alpha) for path in options.styles]
     regions = load_regions(options, content, styles)
-    start = options.init if options.init is None or options.init in _STARTS else load_image(options.init)
+    start = options.init if options.init is None or options.init in STARTS else load_image(options.init)
     resume = None if options.resume is None else load_checkpoint(options.resume, "style")
     extractor, origin = options.network
     layers: dict[str, Any] = {
@@ -139,13 +150,16 @@ def prepare(options: Options) -> Job:
         "style_layers": _layers("--style-layers", options.style_layers),
     }
     dtype = options.compute_dtype(device)
-    network = style_network(extractor, preset=options.preset, device=device, dtype=dtype, **layers, **origin)
+    named: dict[str, Any] = {"preset": options.preset, "pooling": options.pooling, **layers, **origin}
+    network = style_network(extractor, device=device, dtype=dtype, **named)
     size = parse_size(options.size)
     common: dict[str, Any] = {
         "preset": options.preset,
         "style_scale": options.style_scale,
+        "style_size": options.style_size,
         "levels": options.levels or "auto",
         "iterations": options.iterations,
+        "initial_iterations": options.initial_iterations,
     }
     plan = plan_stylize(size_of(content), list(map(size_of, styles)), size, network, **common)
 

@@ -205,7 +205,7 @@ class TestFiles:
         monkeypatch.setattr("cnnfast.cli.style.session.save_image", look)
         arguments = ("--weights", "random", "--iterations", 7, "--preview-every", 2)
         assert cnnfast("texture", sample, "-o", "out.png", *arguments).status == 0
-        assert len(seen) == 3 and all(image.shape == (3, 24, 28) for image in seen)
+        assert len(seen) == 4 and all(image.shape == (3, 24, 28) for image in seen)
         assert not torch.equal(seen[0], seen[2])
 
     def test_previews_change_nothing(self, cnnfast, sample):

@@ -209,5 +209,5 @@ class TestSBD:
 
     def test_without_scipy(self, sbd, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
-        with pytest.raises(ImportError, match=r"expected the package scipy.*cnnfast\[models\]"):
+        with pytest.raises(ImportError, match=r"expected the package scipy.*pip install"):
             SBDInstances(sbd)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cnnfast.arguments.checks import whole_number
+
 
 def reduced_size(size: tuple[int, int], factor: float, multiple: int = 1) -> tuple[int, int]:
     """(height, width) divided by a factor and rounded to multiples of some px, at least one of them."""
@@ -24,8 +26,12 @@ def number_of_levels(function: str, levels: str | int, automatic: int) -> int:
     return levels
 
 
-def iterations_of_levels(function: str, usual: list[int], iterations: int | Sequence[int] | None) -> list[int]:
+def iterations_of_levels(
+    function: str, usual: list[int], iterations: int | Sequence[int] | None, initial: int | None = None
+) -> list[int]:
     """Iterations of every level; a single number is that of the finest level and scales the usual ones of the others.
+
+    `initial` are those of the coarsest level, whatever the others have.
 
     Raises:
         ValueError: iterations that are negative or not one a level.
@@ -36,6 +42,10 @@ def iterations_of_levels(function: str, usual: list[int], iterations: int | Sequ
         numbers = [max(1, round(iterations * number / usual[-1])) for number in usual[:-1]] + [iterations]
     else:
         numbers = list(iterations)
+    if initial is not None:
+        if whole_number(initial) is None or initial < 1:
+            raise ValueError(f"{function}: expected initial_iterations of at least 1, got {initial!r}")
+        numbers = [initial, *numbers[1:]]
     if len(numbers) != len(usual):
         raise ValueError(f"{function}: expected iterations for {len(usual)} levels, got {len(numbers)} numbers")
     if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in numbers):

@@ -24,6 +24,8 @@ def plan_style_levels(
     *,
     levels: str | int = "auto",
     iterations: int | Sequence[int] | None = None,
+    initial_iterations: int | None = None,
+    fixed_styles: bool = False,
     minimum: int = 1,
 ) -> list[StyleLevel]:
     """The schedule of style transfer, coarse to fine; picture and styles shrink together by the preset's ratio.
@@ -35,6 +37,8 @@ def plan_style_levels(
         levels: "auto" for as many as the preset has, as long as every picture has the sides that the network needs.
         iterations: of every level, coarse to fine; a single number is that of the finest level, and coarser ones get
             the same share of it as in the preset; None takes the preset.
+        initial_iterations: of the coarsest level, whatever the others have.
+        fixed_styles: whether styles keep their size on all levels.
         minimum: px of a side that the network needs.
 
     Raises:
@@ -50,18 +54,19 @@ def plan_style_levels(
     """
     automatic = 1
     if preset.smallest is not None:
-        shortest = min(min(size) for size in (picture, *styles))
+        shrinking = min(min(size) for size in ((picture,) if fixed_styles else (picture, *styles)))
         while automatic < preset.levels:
             factor = preset.ratio**automatic
-            if round(max(picture) / factor) < preset.smallest or round(shortest / factor) < minimum:
+            if round(max(picture) / factor) < preset.smallest or round(shrinking / factor) < minimum:
                 break
             automatic += 1
     count = number_of_levels("stylize", levels, automatic)
     first, middle, last = preset.iterations
     usual = [first, *[middle] * (count - 2), last] if count > 1 else [first]
+    numbers = iterations_of_levels("stylize", usual, iterations, initial_iterations)
     plan = []
-    for index, number in enumerate(iterations_of_levels("stylize", usual, iterations)):
+    for index, number in enumerate(numbers):
         factor = preset.ratio ** (count - 1 - index)
-        sizes = tuple(reduced_size(size, factor) for size in styles)
+        sizes = tuple(size if fixed_styles else reduced_size(size, factor) for size in styles)
         plan.append(StyleLevel(reduced_size(picture, factor), sizes, number))
     return plan

@@ -23,6 +23,8 @@ from cnnfast.models.style.transfer.schedule import StyleLevel
 
 COLOURS = ("luminance", "match", "match_style", "original")
 COLOUR_MATCHES = ("pca", "chol", "sym")
+STARTS = ("content", "noise", "grey", "style_stats")
+POOLINGS = ("max", "avg", "l2")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
     ) -> None:
         self._pictures, self._weights, self._blends = pictures, weights, blends
         self._settings, self._regions, self._start = settings, regions, start
+        # Only where it is another one than the preset's, so that checkpoints without it go on.
+        self._usual_pooling = preset.pool
+        self._pooling = getattr(network, "pool", preset.pool)
         # Grey pictures give a grey result, with a third of the optimiser's memory.
         self._channels = 1 if all(map(is_grey, (pictures.content, *pictures.styles))) else 3
         seen = [[("content", level.picture), *(("style", size) for size in level.styles)] for level in plan]
@@ -145,7 +150,13 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
         generator = torch.Generator().manual_seed(self._settings.seed)
         noise = torch.randn(self._channels, *level.picture, generator=generator).to(content.device)
         pairs = zip(self._blends, self._pictures.styles, strict=True)
+        if self._start == "grey":
+            return torch.full_like(noise, 0.5)
         colour = torch.stack([blend * style.mean((1, 2)) for blend, style in pairs]).sum(0)
+        if self._start == "style_stats":
+            pairs = zip(self._blends, self._pictures.styles, strict=True)
+            spread = torch.stack([blend * style.var((1, 2), correction=0) for blend, style in pairs]).sum(0).sqrt()
+            return (colour[: self._channels, None, None] + spread[: self._channels, None, None] * noise).clamp(0, 1)
         return (colour[: self._channels, None, None] + self._settings.noise_std * noise).clamp(0, 1)
 
     def _shown(self, picture: Tensor) -> Tensor:
@@ -173,6 +184,7 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
             "style_blend": list(self._blends),
             "regions": regions and [regions.guides, fingerprint([regions.content, *regions.styles])],
             "init": fingerprint([self._start]) if isinstance(self._start, Tensor) else self._start,
+            **({} if self._pooling == self._usual_pooling else {"pooling": self._pooling}),
             "extractor": fingerprint(self._network.state_dict().values()),
             "dtype": str(getattr(self._network, "compute_dtype", None) or torch.float32),
         }

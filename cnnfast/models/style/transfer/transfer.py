@@ -20,7 +20,7 @@ from cnnfast.models.style.transfer.objective import StyleWeights
 from cnnfast.models.style.transfer.presets import STYLE_PRESETS, StylePreset
 from cnnfast.models.style.transfer.regions import StyleRegions, check_regions
 from cnnfast.models.style.transfer.schedule import StyleLevel, plan_style_levels
-from cnnfast.models.style.transfer.stylization import StyleSettings, Stylization, prepare_pictures
+from cnnfast.models.style.transfer.stylization import POOLINGS, STARTS, StyleSettings, Stylization, prepare_pictures
 
 if TYPE_CHECKING:
     from cnnfast.images.reading import Source
@@ -39,6 +39,7 @@ def stylize(
     style_weight: float | None = None,
     tv_weight: float | None = None,
     style_scale: float = 1.0,
+    style_size: int | None = None,
     preserve_color: str | None = None,
     color_match: str = "pca",
     regions: StyleRegions | None = None,
@@ -48,6 +49,8 @@ def stylize(
     style_layers: Layers | None = None,
     levels: str | int = "auto",
     iterations: int | Sequence[int] | None = None,
+    initial_iterations: int | None = None,
+    pooling: str | None = None,
     optimizer: str | None = None,
     seed: int = 0,
     tile: int | str | None = "auto",
@@ -79,18 +82,23 @@ def stylize(
         tv_weight: gamma.
         style_scale: factor of the styles' sizes, and so of the strokes. At 1 a style's longest side is that of the
             result, or its own where that is shorter.
+        style_size: longest side of the styles in px on every level, in place of a size that follows the result's; they
+            are not enlarged.
         preserve_color: None; "luminance", stylise the luminance alone and keep the content's colours; "match",
             recolour the styles with the content's colour statistics first; "match_style", recolour the content with
             the styles' instead; or "original", put the content's chroma on the result.
         color_match: "pca", "chol" or "sym", see :func:`~cnnfast.models.style.picture.colour.match_colour`.
         regions: which part of the content takes its style from where.
-        init: "content", "noise", or a picture to start from.
+        init: "content"; "noise", a little of it around the styles' mean colour; "grey"; "style_stats", noise with mean
+            and deviation of the styles' colours; or a picture to start from.
         extractor: "auto", "random", "vgg16", "vgg19", or a module from [1,3,H,W] in [0,1] to a dict of features, see
             :func:`style_network`.
         content_layers: names, or a mapping from names to c_l.
         style_layers: names, or a mapping from names to w_l.
         levels: "auto" or a number.
         iterations: of every level, coarse to fine, or of the finest alone.
+        initial_iterations: of the coarsest level, whatever the others have.
+        pooling: "max", "avg" or "l2" of a VGG; None takes the preset's.
         optimizer: "lbfgs", or "adam" with a seventh of its memory.
         seed: of the noise, which is drawn on the CPU and so is the same on every device.
         tile: evaluate in tiles of that many px, with the same result up to rounding and the memory of one tile; "auto":
@@ -139,6 +147,7 @@ def stylize(
         preset=preset,
         content_layers=content_layers,
         style_layers=style_layers,
+        pooling=pooling,
         device=device,
         dtype=dtype,
     )
@@ -146,11 +155,11 @@ def stylize(
     sizes = [size_of(picture) for picture in pictures.styles]
     plan = plan_stylize(
         size_of(pictures.content), sizes, size, network, preset=preset, style_scale=style_scale, levels=levels,
-        iterations=iterations,
+        style_size=style_size, iterations=iterations, initial_iterations=initial_iterations,
     )  # fmt: skip
     masks = None if regions is None else check_regions(regions, size_of(pictures.content), sizes, device)
     init = chosen.init if init is None else init
-    start = init if isinstance(init, str) and init in ("content", "noise") else load_image(init).to(device)
+    start = init if isinstance(init, str) and init in STARTS else load_image(init).to(device)
     run = Stylization(pictures, network, chosen, factors, blends, plan, settings, masks, start, callback)
     return run.run(None if resume is None else load_checkpoint(resume, "style"))
 
@@ -161,6 +170,7 @@ def style_network(
     preset: str = "cnnfast",
     content_layers: Layers | None = None,
     style_layers: Layers | None = None,
+    pooling: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     **options: Any,
@@ -173,6 +183,7 @@ def style_network(
         preset: whose layers, pooling and padding to take.
         content_layers: names or a mapping; None takes the preset's.
         style_layers: names or a mapping; None takes the preset's.
+        pooling: "max", "avg" or "l2" of a VGG; None takes the preset's.
         device: of the network.
         dtype: of a VGG's convolutions; None is bfloat16 where that is fast, else float32.
         options: `weights` and `preprocessing` of :func:`~cnnfast.features.choice.build_extractor`.
@@ -189,13 +200,16 @@ def style_network(
     if isinstance(extractor, str):
         extractor = network_kind(extractor, options.get("weights", "auto"))
     target = torch.device("cpu" if device is None else device)
+    check_one_of("stylize", "pooling", pooling, (None, *POOLINGS))
+    if pooling is not None and (isinstance(extractor, nn.Module) or extractor == "random"):
+        raise InputError(f"stylize: expected pooling None for a network that is no VGG of ours, got {pooling!r}")
     if extractor == "random" and content_layers is None and style_layers is None:
         return choose_extractor("stylize", extractor, None, target, dtype, **options)
     named = [chosen.style_layers if style_layers is None else style_layers]
     named.append(chosen.content_layers if content_layers is None else content_layers)
     taps = dict.fromkeys(name if isinstance(name, str) else name[0] for layers in named for name in layers)
     network = choose_extractor(
-        "stylize", extractor, tuple(taps), target, dtype, pool=chosen.pool, padding=chosen.padding, **options
+        "stylize", extractor, tuple(taps), target, dtype, pool=pooling or chosen.pool, padding=chosen.padding, **options
     )
     if network is not extractor and chosen.first_padding is not None:
         network.set_padding(chosen.padding, first=chosen.first_padding)  # type: ignore[operator]
@@ -210,8 +224,10 @@ def plan_stylize(
     *,
     preset: str = "cnnfast",
     style_scale: float = 1.0,
+    style_size: int | None = None,
     levels: str | int = "auto",
     iterations: int | Sequence[int] | None = None,
+    initial_iterations: int | None = None,
 ) -> list[StyleLevel]:
     """The levels that `stylize` goes through for pictures of (height, width) px; arguments as there.
 
@@ -222,9 +238,14 @@ def plan_stylize(
         [StyleLevel(picture=(150, 200), styles=((125, 200),), iterations=50)]
     """
     check_positive("stylize", "style_scale", style_scale)
+    if style_size is not None and style_scale != 1:
+        raise InputError(f"stylize: expected style_size or style_scale, got {style_size} and {style_scale:g}")
     picture = content if size is None else size_for(content, size)
     reduced = []
     for style in styles:
+        if style_size is not None:
+            reduced.append(size_for(style, min(style_size, max(style))))
+            continue
         longest = min(max(style), max(picture))
         reduced.append(size_for(style, max(1, round(style_scale * longest))))
     return plan_style_levels(
@@ -233,6 +254,8 @@ def plan_stylize(
         _choose_preset(preset),
         levels=levels,
         iterations=iterations,
+        initial_iterations=initial_iterations,
+        fixed_styles=style_size is not None,
         minimum=getattr(network, "minimum_size", 1),
     )
 
