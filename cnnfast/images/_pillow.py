@@ -26,8 +26,11 @@ logger = logging.getLogger(__name__)
 
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _TRANSPARENT = ("La", "PA", "RGBa")
+# Greys of 2 and 4 bits, as Pillow begins their names in files, and the factor by which it brings them to 8 bits.
+_FEW_BITS = {"L;2": 85, "L;4": 17}
 # Numbers of TIFF's tags.
 _BITS, _COMPRESSION, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 259, 262, 284, 339
+_LAB = 8  # as the tag "photometric"
 _RUN_PROGRAMS = ("EPS",)  # read by Ghostscript, which a picture of unknown origin should not start
 # Decoded and converted picture of Pillow (4 + 4), one channel (1), the tensor (12), and what composing alpha adds.
 _BYTES_PER_PIXEL = 24
@@ -66,7 +69,12 @@ def labels_from_file(path: str | os.PathLike[str]) -> Tensor:
         _check_pixels(*image.size, str(path))
         if image.mode not in ("1", "L", "P", "I", *_SIXTEEN_BIT):
             raise ImageError(f"load_labels: expected one channel of whole numbers, got {path} of {image.mode}")
-        return torch.from_numpy(np.asarray(_as_stored(image)).astype(np.int64))
+        tags = dict(getattr(image, "tag_v2", {}))
+        _check_tiff(tags, str(path), "load_labels")
+        if image.mode != "1" and tags.get(_PHOTOMETRIC, 1) == 0:
+            raise ImageError(f"load_labels: expected a TIFF whose zero is black, got {path} whose zero is white")
+        factor = _FEW_BITS.get(_raw_mode(image)[:3], 1)
+        return torch.from_numpy(np.asarray(_as_stored(image)).astype(np.int64) // factor)
 
 
 def from_picture(image: Image.Image, upright: bool = True) -> Tensor:
@@ -94,11 +102,13 @@ def _one_line_errors(name: str) -> Iterator[None]:
 def _to_tensor(image: Image.Image, name: str, upright: bool) -> Tensor:
     _check_pixels(*image.size, name)
     profile, tags = image.info.get("icc_profile"), dict(getattr(image, "tag_v2", {}))
-    _check_tiff(tags, name)
+    _check_tiff(tags, name, "load_image")
+    raw = _raw_mode(image)
     image = ImageOps.exif_transpose(image) if upright else _as_stored(image)
     if image.mode in _SIXTEEN_BIT or image.mode in ("I", "F"):
-        return _deep_grey(image, name, white_is_zero=tags.get(_PHOTOMETRIC, 1) == 0)
-    image = _to_srgb(_plain_mode(image, name), profile, name)
+        top = 4095 if raw == "I;12" else 65535
+        return _deep_grey(image, name, top, white_is_zero=tags.get(_PHOTOMETRIC, 1) == 0)
+    image = _to_srgb(_plain_mode(_with_key(image, raw, name), name), profile, name)
     bands = torch.empty(len(image.getbands()), image.height, image.width)
     for index, band in enumerate(bands):
         band.copy_(torch.from_numpy(np.array(image.getchannel(index))))
@@ -158,11 +168,34 @@ def _as_stored(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _check_tiff(tags: dict[int, Any], name: str) -> None:
+def _raw_mode(image: Image.Image) -> str:
+    """The arrangement of the numbers in a file that is not decoded yet, in Pillow's words, say "L;4"; else ""."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else None
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return raw if isinstance(raw, str) else ""
+
+
+def _with_key(image: Image.Image, raw: str, name: str) -> Image.Image:
+    """A PNG whose transparent colour is in the units of its pixels: Pillow (13.0) leaves it in those of the file."""
+    key = image.info.get("transparency")
+    if raw == "RGB;16B" and isinstance(key, tuple):
+        raise ImageError(
+            f"load_image: expected a picture that Pillow reads rightly, got {name} of 16-bit colours, one of them "
+            "marked as transparent, of which Pillow keeps 8 bits; convert it first"
+        )
+    if raw not in _FEW_BITS or not isinstance(key, int):
+        return image
+    image = image.copy()
+    image.info["transparency"] = key * _FEW_BITS[raw]
+    return image
+
+
+def _check_tiff(tags: dict[int, Any], name: str, function: str) -> None:
     """Refuse what Pillow (13.0) opens and reads wrongly.
 
-    That is signed numbers of 8 and 16 bits, 16-bit colours plane by plane without compression, and 32 bits whose zero
-    is white.
+    That is signed numbers of 8 and 16 bits, 16-bit colours plane by plane without compression, Lab plane by plane, and
+    32 bits whose zero is white.
     """
     bits = tags.get(_BITS, (1,))
     kinds = tags.get(_SAMPLE_FORMAT, (1,))
@@ -172,15 +205,17 @@ def _check_tiff(tags: dict[int, Any], name: str) -> None:
         got = f"signed numbers of {deepest} bits"
     elif deepest == 16 and tags.get(_PLANAR, 1) == 2 and tags.get(_COMPRESSION, 1) == 1:
         got = "uncompressed planes of 16 bits"
+    elif tags.get(_PHOTOMETRIC) == _LAB and tags.get(_PLANAR, 1) == 2:
+        got = "planes of Lab"
     elif deepest == 32 and tags.get(_PHOTOMETRIC, 1) == 0:
         got = "32 bits whose zero is white"
     else:
         return
-    raise ImageError(f"load_image: expected a TIFF that Pillow reads rightly, got {name} of {got}; convert it first")
+    raise ImageError(f"{function}: expected a TIFF that Pillow reads rightly, got {name} of {got}; convert it first")
 
 
-def _deep_grey(image: Image.Image, name: str, *, white_is_zero: bool) -> Tensor:
-    """One channel of 16-bit or 32-bit whole numbers, or of floats, and alpha where a grey is marked as transparent.
+def _deep_grey(image: Image.Image, name: str, top: int, *, white_is_zero: bool) -> Tensor:
+    """One channel of whole numbers up to top, or of floats, and alpha where a grey is marked as transparent.
 
     Colour profiles of such depth are not supported.
     """
@@ -188,7 +223,7 @@ def _deep_grey(image: Image.Image, name: str, *, white_is_zero: bool) -> Tensor:
     transparent = image.info.get("transparency")
     marked = isinstance(transparent, int) and image.mode in _SIXTEEN_BIT
     opacity = values.ne(float(transparent or 0)).float() if marked else None
-    result = check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else 65535).float()
+    result = check_range(values, f"{name} to hold", unit=1 if image.mode == "F" else top).float()
     if white_is_zero:
         result = 1 - result
     return result if opacity is None else torch.cat([result, opacity])
