@@ -35,7 +35,7 @@ def read_checkpoint(function: str, path: str | os.PathLike[str], settings: Mappi
     """
     wanted = f"{function}: expected a checkpoint of its own"
     checkpoint = read_plain(path, wanted)
-    if not isinstance(checkpoint, dict) or _settings_key(function) not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(_settings_key(function)), Mapping):
         raise InputError(f"{wanted}, got {os.fspath(path)}")
     check_settings(function, checkpoint[_settings_key(function)], settings)
     return checkpoint

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from cnnfast._checkpoint import damaged
 from cnnfast.training.files import TrainingFiles, read_checkpoint
 from cnnfast.training.loop import fit
 from cnnfast.training.options import TrainingOptions
@@ -34,8 +33,7 @@ def run(task: Task, options: TrainingOptions, callback: Callable[[Any], bool | N
     saved = None if options.resume is None else read_checkpoint(task.function, options.resume, task.settings)
     training = task.build(options.steps_for(len(task.examples)))
     if saved is not None:
-        with damaged(f"{task.function}: expected a whole checkpoint"):
-            training.restore(saved)
+        training.restore(saved, f"{task.function}: expected a whole checkpoint in {options.resume}")
     files = TrainingFiles(task, options, callback)
     if training.step < training.steps:
         fit(training, task, options, files)

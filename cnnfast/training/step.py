@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnfast._checkpoint import damaged
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -55,6 +57,7 @@ class Training(nn.Module, ABC):
         super().__init__()
         self.network, self.steps, self.rank = network, steps, 0
         self._optimizer_state: dict[str, Any] | None = None
+        self._wanted = ""  # for messages about that state
         self.register_buffer("counters", torch.zeros(2, dtype=torch.int64))
 
     @abstractmethod
@@ -100,15 +103,45 @@ class Training(nn.Module, ABC):
         """The terms of the loss; gradients are averaged over processes for calls of the module, not of its methods."""
         return self.terms(batch)
 
-    def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
-        self.load_state_dict(checkpoint["state_dict"])
-        self._optimizer_state = checkpoint["optimizer_states"][0]
+    def restore(self, checkpoint: Mapping[str, Any], wanted: str) -> None:
+        """Take up the state of a checkpoint.
+
+        Raises:
+            InputError: it is damaged; the message begins with what was wanted.
+        """
+        with damaged(wanted):
+            self.load_state_dict(checkpoint["state_dict"])
+            self._optimizer_state = checkpoint["optimizer_states"][0]
+        self._wanted = wanted
 
     def restored_optimizer(self) -> torch.optim.Optimizer:
         """The optimiser, with the state of a resumed run."""
         optimizer = self.build_optimizer()
         if self._optimizer_state is not None:
-            optimizer.load_state_dict(self._optimizer_state)
+            with damaged(self._wanted):
+                usual = {key: type(value) for key, value in optimizer.param_groups[0].items()}
+                optimizer.load_state_dict(self._optimizer_state)
+                _check_optimizer(optimizer, usual)
             self._optimizer_state = None
         return optimizer
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, usual: Mapping[str, type]) -> None:
+    """Check a loaded state, which torch takes whatever it holds: kinds of the settings, shapes of the tensors.
+
+    Raises:
+        ValueError: a setting is missing or of another kind than usual, or a tensor has not the parameter's shape.
+    """
+    for group in optimizer.param_groups:
+        for key, kind in usual.items():
+            alike = {int: (int, float), float: (int, float), type(None): (bool, type(None))}.get(kind, kind)
+            value: Any = group.get(key)
+            if key not in group or not isinstance(value, alike) or (kind in (int, float) and not abs(value) < 2**63):
+                raise ValueError(f"expected {key} of type {kind.__name__}, got {value!r}")
+        for parameter in group["params"]:
+            for name, kept in optimizer.state.get(parameter, {}).items():
+                if kept is None:  # before the first step with a momentum
+                    continue
+                if not isinstance(kept, Tensor) or (kept.dim() and kept.shape != parameter.shape):
+                    got = list(kept.shape) if isinstance(kept, Tensor) else type(kept).__name__
+                    raise ValueError(f"expected {name} {list(parameter.shape)}, got {got}")

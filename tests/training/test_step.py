@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from cnnfast.training.options import TrainingOptions
 from cnnfast.training.run import run as train
 from cnnfast.training.step import Training
 from cnnfast.training.task import Task
+from tests.mutations import replace
 
 
 class Numbers(NamedTuple):
@@ -120,6 +122,18 @@ class TestSteps:
         first = run(Line(12), tmp_path, callback=lambda progress: progress.step == 6)
         rest = run(Line(12), resume=tmp_path / "run.pt")
         assert [p.loss for p in first + rest] == whole and rest[0].step == 8
+
+    @pytest.mark.slow
+    def test_resume_from_a_mutated_checkpoint(self, tmp_path):
+        random = np.random.default_rng(0)
+        run(Line(9), tmp_path, callback=lambda progress: progress.step == 3)
+        checkpoint = torch.load(tmp_path / "run.pt", weights_only=True)
+        for _ in range(700):
+            torch.save(replace(checkpoint, random), tmp_path / "changed.pt")
+            try:
+                run(Line(9), resume=tmp_path / "changed.pt")
+            except InputError as error:
+                assert "changed.pt" in str(error) or "settings of the checkpoint" in str(error)
 
     def test_resume_from_a_checkpoint_of_the_lightning_trainer(self, tmp_path):
         whole = [p.loss for p in run(Line(9))]

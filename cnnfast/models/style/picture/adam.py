@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State
+from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State, check_shape
+
+_ADAM = ("step", "exp_avg", "exp_avg_sq")  # names of the state of torch's Adam
 
 
 class _Moments(NamedTuple):
@@ -139,5 +141,9 @@ class Adam(PictureOptimizer):
         x = fields["x"]
         # Adam keeps its step count on the CPU whatever the device of the parameter.
         adam = {key: value.to("cpu" if key == "step" else x.device, copy=True) for key, value in saved["adam"].items()}
-        average, good = (saved[key].to(x, copy=True) for key in ("average", "good"))
+        for key in adam:
+            check_shape(adam, key, () if key == "step" else x.shape)
+        average, good = (check_shape(saved, key, x.shape).to(x, copy=True) for key in ("average", "good"))
+        if type(saved["count"]) is not int or saved["count"] < 0 or (adam and set(adam) != set(_ADAM)):
+            raise ValueError(f"Adam: expected a count and {', '.join(_ADAM)}, got {saved['count']!r} and {list(adam)}")
         self._state = State(**fields, extra=_Moments(adam, average, saved["count"], good))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State
+from cnnfast.models.style.picture.optimizer import Bounds, Evaluate, PictureOptimizer, State, check_shape
 from cnnfast.models.style.picture.preconditioner import Preconditioner
 
 HISTORY = 20
@@ -254,8 +254,16 @@ class LBFGS(PictureOptimizer):
         if saved["history"] != self.history:
             raise ValueError(f"LBFGS: expected a state with history {self.history}, got {saved['history']}")
         slots = tuple(saved["slots"])
+        if len(set(slots)) < len(slots) or any(
+            type(slot) is not int or not 0 <= slot <= self.history for slot in slots
+        ):
+            raise ValueError(f"LBFGS: expected different slots of 0..{self.history}, got {saved['slots']}")
+        count = len(slots)
+        rows = check_shape(saved, "rows", (count, *self._rows.shape[1:]))
+        small = [check_shape(saved, key, (count, count)) for key in ("sy", "yz")]
+        gradient = check_shape(saved, "gradient", fields["x"].shape)
         self._rows.zero_()
-        self._rows[list(slots)] = saved["rows"].to(self._rows)
-        sy, yz = (saved[key].to(self._rows.device, self._small, copy=True) for key in ("sy", "yz"))
-        memory = _Memory(saved["gradient"].to(fields["x"], copy=True), _Pairs(slots, sy, yz))
+        self._rows[list(slots)] = rows.to(self._rows)
+        sy, yz = (matrix.to(self._rows.device, self._small, copy=True) for matrix in small)
+        memory = _Memory(gradient.to(fields["x"], copy=True), _Pairs(slots, sy, yz))
         self._state = State(**fields, extra=memory)

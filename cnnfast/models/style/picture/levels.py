@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from cnnfast._checkpoint import check_settings, damaged
 from cnnfast._errors import InputError
 from cnnfast._extension import default_device
-from cnnfast.models.style.picture.checkpoint import KINDS, checkpoint_format
+from cnnfast.models.style.picture.checkpoint import KINDS, checkpoint_format, load_checkpoint
 from cnnfast.models.style.picture.memory import plan_tile
 from cnnfast.models.style.picture.objective import PictureObjective
 from cnnfast.models.style.picture.optimizer import PictureOptimizer
@@ -93,11 +94,13 @@ class LevelRun(ABC, Generic[Objective, LevelKind]):
         self._position: tuple[int, PictureOptimizer] | None = None
         self._history: list[list[float]] = []
 
-    def run(self, checkpoint: Mapping[str, Any] | None) -> Tensor:
+    def run(self, resume: str | os.PathLike[str] | Mapping[str, Any] | None) -> Tensor:
         """Run all levels, or those that remain after a checkpoint; the result is [3,H,W] in [0,1]."""
         index, picture, previous = 0, None, None
+        checkpoint = None if resume is None else load_checkpoint(resume, self._kind)
         if checkpoint is not None:
-            name, wanted = KINDS[self._kind][1], f"{KINDS[self._kind][1]}: expected a whole checkpoint"
+            name = KINDS[self._kind][1]
+            wanted = f"{name}: expected a whole checkpoint{'' if isinstance(resume, Mapping) else f' in {resume}'}"
             with damaged(wanted):
                 saved, present = _without_iterations(checkpoint["settings"]), _without_iterations(self._fingerprints)
                 check_settings(name, saved, present)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -133,5 +133,21 @@ class PictureOptimizer(ABC):
             raise ValueError(f"{name}: expected the state of a {name}, got one of {saved.get('kind')}")
         if saved["x"].shape != x.shape:
             raise ValueError(f"{name}: expected a state of shape {tuple(x.shape)}, got {tuple(saved['x'].shape)}")
-        numbers = {key: saved[key] for key in ("loss", "iterations", "failures", "scale", "stalled")}
-        return {"x": saved["x"].to(x, copy=True), **numbers}
+        kinds = {"loss": float, "iterations": int, "failures": int, "scale": float, "stalled": bool}
+        for key, kind in kinds.items():
+            if type(saved[key]) is not kind:
+                raise ValueError(f"{name}: expected {key} of type {kind.__name__}, got {saved[key]!r}")
+        return {"x": saved["x"].to(x, copy=True), **{key: saved[key] for key in kinds}}
+
+
+def check_shape(saved: Mapping[str, Any], key: str, shape: Sequence[int]) -> Tensor:
+    """The tensor of a saved state under a key.
+
+    Raises:
+        ValueError: it is no tensor of this shape.
+    """
+    value = saved[key]
+    if not isinstance(value, Tensor) or value.shape != tuple(shape):
+        got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"expected {key} as a tensor {list(shape)}, got {got}")
+    return value

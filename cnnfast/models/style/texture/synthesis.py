@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnfast.features.choice import RandomFilterFeatures
 from cnnfast.images import is_grey, load_image, resize, size_for
 from cnnfast.images import match_histogram as match_histograms
-from cnnfast.models.style.picture.checkpoint import fingerprint, load_checkpoint
+from cnnfast.models.style.picture.checkpoint import fingerprint
 from cnnfast.models.style.picture.levels import Callback, LevelRun, choose_device, plan_tiles
 from cnnfast.models.style.picture.optimizer import PictureOptimizer
 from cnnfast.models.style.picture.preconditioner import colour_preconditioner
@@ -124,7 +124,7 @@ def synthesize_texture(
     )
     start = None if isinstance(init, str) and init == "noise" else load_image(init).to(sample.device)
     synthesis = _Synthesis(sample, network, chosen, plan, settings, pixel_weight, start, callback)
-    result = synthesis.run(None if resume is None else load_checkpoint(resume))
+    result = synthesis.run(resume)
     return match_histograms(result, _weighted_pixels(sample, synthesis.pixel_weight)) if match_histogram else result
 
 

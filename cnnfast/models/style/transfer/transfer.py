@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from cnnfast._errors import InputError
 from cnnfast.features.choice import network_kind
 from cnnfast.images import load_image, size_for
-from cnnfast.models.style.picture.checkpoint import load_checkpoint
 from cnnfast.models.style.picture.levels import Callback, choose_device
 from cnnfast.models.style.picture.settings import check_one_of, check_positive, choose_extractor, choose_layers
 from cnnfast.models.style.picture.tiling import size_of
@@ -161,7 +160,7 @@ def stylize(
     init = chosen.init if init is None else init
     start = init if isinstance(init, str) and init in STARTS else load_image(init).to(device)
     run = Stylization(pictures, network, chosen, factors, blends, plan, settings, masks, start, callback)
-    return run.run(None if resume is None else load_checkpoint(resume, "style"))
+    return run.run(resume)
 
 
 def style_network(
