@@ -135,8 +135,9 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, usual: Mapping[str, type]
     for group in optimizer.param_groups:
         for key, kind in usual.items():
             alike = {int: (int, float), float: (int, float), type(None): (bool, type(None))}.get(kind, kind)
-            value: Any = group.get(key)
-            if key not in group or not isinstance(value, alike) or (kind in (int, float) and not abs(value) < 2**63):
+            value = group.get(key)
+            beyond = isinstance(value, int | float) and not abs(value) < 2**63  # NaN, too
+            if key not in group or beyond or not isinstance(value, alike):
                 raise ValueError(f"expected {key} of type {kind.__name__}, got {value!r}")
         for parameter in group["params"]:
             for name, kept in optimizer.state.get(parameter, {}).items():
