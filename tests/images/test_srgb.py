@@ -44,6 +44,10 @@ def test_lossy_files(tmp_path, name):
         assert image.info["icc_profile"] == srgb_profile()
 
 
+def test_the_profile_does_not_tell_the_time():
+    assert srgb_profile()[24:36] == bytes.fromhex("07ea 0001 0001 0000 0000 0000")
+
+
 def test_the_profile_is_one():
     profile = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
     assert "sRGB" in ImageCms.getProfileDescription(profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -209,8 +210,18 @@ def _check_files(options: PictureOptions) -> None:
     inputs = options.inputs
     if options.weights not in NETWORKS:
         inputs.append(Path(options.weights))
+    if options.save_every:
+        _check_numbered(options.output, inputs)
     others = (options.side_by_side, options.history, options.plot)
     check_outputs(options.output, others, options.checkpoint, inputs=inputs, resume=options.resume)
+
+
+def _check_numbered(output: Path, inputs: Sequence[Path]) -> None:
+    numbered = re.compile(rf"{re.escape(output.stem)}_\d{{6,}}")
+    for path in inputs:
+        same = path.parent.resolve() == output.parent.resolve() and path.suffix == output.suffix
+        if same and numbered.fullmatch(path.stem):
+            raise InputError(f"--save-every: expected inputs of other names than the numbered pictures, got {path}")
 
 
 def describe(job: Job) -> str:

@@ -39,6 +39,12 @@ def test_numbered_pictures(style):
     assert torch.equal(load_image("out_000006.png"), picture)
 
 
+def test_numbered_pictures_replace_no_input(style):
+    save_image(torch.rand(3, 80, 80), "out_000002.png")
+    words = ("--init", "out_000002.png", "--save-every", 2)
+    assert "--save-every: expected inputs of other names" in style(*words, status=2)
+
+
 def test_pooling_is_part_of_the_settings(style):
     pictures = {kind: style("--pooling", kind, "--init", "noise") for kind in ("max", "avg", "l2")}
     assert not torch.equal(pictures["max"], pictures["avg"]) and not torch.equal(pictures["l2"], pictures["avg"])

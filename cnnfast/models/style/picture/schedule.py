@@ -43,9 +43,10 @@ def iterations_of_levels(
     else:
         numbers = list(iterations)
     if initial is not None:
-        if whole_number(initial) is None or initial < 1:
+        first = whole_number(initial)
+        if first is None or first < 1:
             raise ValueError(f"{function}: expected initial_iterations of at least 1, got {initial!r}")
-        numbers = [initial, *numbers[1:]]
+        numbers = [first, *numbers[1:]]
     if len(numbers) != len(usual):
         raise ValueError(f"{function}: expected iterations for {len(usual)} levels, got {len(numbers)} numbers")
     if any(not isinstance(n, int) or isinstance(n, bool) or n < 0 for n in numbers):

@@ -104,7 +104,8 @@ class Stylization(LevelRun[StyleObjective, StyleLevel]):
         self._settings, self._regions, self._start = settings, regions, start
         # Only where it is another one than the preset's, so that checkpoints without it go on.
         self._usual_pooling = preset.pool
-        self._pooling = getattr(network, "pool", preset.pool)
+        pool = getattr(network, "pool", None)  # of other people's networks it may be a module
+        self._pooling = pool if isinstance(pool, str) else preset.pool
         # Grey pictures give a grey result, with a third of the optimiser's memory.
         self._channels = 1 if all(map(is_grey, (pictures.content, *pictures.styles))) else 3
         seen = [[("content", level.picture), *(("style", size) for size in level.styles)] for level in plan]

@@ -135,3 +135,16 @@ class TestNonFinite:
             stylize(
                 *pictures, size=None, extractor=Spoiled(set(range(6, 99))), levels=1, iterations=40, optimizer=optimizer
             )
+
+
+def test_a_network_with_a_module_called_pool(pictures, tmp_path):
+    """A common name in networks of one's own; a checkpoint must still hold plain values."""
+    network = small_network()
+    network.pool = torch.nn.MaxPool2d(2)
+    kept = []
+    options = {"size": None, "levels": 1, "iterations": 3, "extractor": network}
+    whole = stylize(*pictures, **options)
+    with pytest.raises(Stop):
+        stylize(*pictures, callback=stop_at(1, kept), **options)
+    torch.save(kept[0].checkpoint(), tmp_path / "c.pt")
+    assert torch.equal(stylize(*pictures, resume=tmp_path / "c.pt", **options), whole)
